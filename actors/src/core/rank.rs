@@ -1,0 +1,121 @@
+//! The order of proposals, by what was measured and nothing else.
+//!
+//! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, most
+//! tests passed, fewest lines changed, lowest attempt. No opinion and no clock has a say.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::{Attempt, StoryCore};
+use crate::event::{Measured, Place};
+
+/// The order, the winner and the reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Best first.
+    pub places: Vec<Place>,
+    /// The first one, if it passed.
+    pub winner: Option<u32>,
+    /// Why this one, or why none.
+    pub reason: String,
+}
+
+impl StoryCore {
+    /// The order of all attempts so far.
+    pub fn standing(&self) -> Standing {
+        rank(&self.attempts)
+    }
+}
+
+/// What is compared, the better the smaller. Names are those of the reasons below.
+type Key = (bool, bool, bool, bool, usize, Reverse<u32>, u32, u32);
+
+fn key(attempt: u32, measured: &Measured) -> Key {
+    (
+        !measured.touched_protected.is_empty(),
+        !measured.applies,
+        !measured.builds,
+        !measured.target_fixed,
+        measured.newly_failing.len(),
+        Reverse(measured.passed),
+        measured.lines_changed,
+        attempt,
+    )
+}
+
+/// Ranks attempts; those without a change come last, in their own order.
+pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
+    let mut executed: Vec<(Key, u32, &Measured)> = attempts
+        .iter()
+        .filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (key(n, m), n, m)))
+        .collect();
+    executed.sort_by_key(|(key, ..)| *key);
+    let mut places = Vec::with_capacity(attempts.len());
+    let mut before: Option<(u32, &Measured)> = None;
+    for (_, n, measured) in &executed {
+        let behind = before.map(|(m, b)| format!("; behind attempt {m}: {}", difference(b, measured)));
+        let reason = format!("{}{}", describe(measured), behind.unwrap_or_default());
+        places.push(Place { attempt: *n, reason });
+        before = Some((*n, measured));
+    }
+    places.extend(attempts.iter().filter(|(_, a)| a.verdict.is_none()).map(|(&attempt, a)| Place {
+        attempt,
+        reason: without_verdict(a),
+    }));
+    let winner = executed.first().filter(|(_, _, m)| m.passes()).map(|(_, n, _)| *n);
+    let reason = match (winner, places.first()) {
+        (Some(n), Some(first)) => format!("attempt {n} stands first: {}", first.reason),
+        (None, Some(first)) => format!("none passes; the best, attempt {}: {}", first.attempt, first.reason),
+        (_, None) => "there is no proposal".into(),
+    };
+    Standing { places, winner, reason }
+}
+
+fn without_verdict(attempt: &Attempt) -> String {
+    match &attempt.proposal.end {
+        crate::event::ProposalEnd::Nothing { why } => format!("no change: {why}"),
+        crate::event::ProposalEnd::Patch { .. } => "was never executed".into(),
+    }
+}
+
+fn describe(m: &Measured) -> String {
+    if !m.touched_protected.is_empty() {
+        return format!("disqualified, it touched {}", m.touched_protected.join(", "));
+    }
+    if !m.applies {
+        return "does not apply to the base".into();
+    }
+    if !m.builds {
+        return "does not build".into();
+    }
+    let target = if m.target_fixed { "target fixed" } else { "target not fixed" };
+    format!(
+        "{target}, {} newly failing, {} passed, {} failed, {} lines changed",
+        m.newly_failing.len(),
+        m.passed,
+        m.failed,
+        m.lines_changed
+    )
+}
+
+/// The first measure in which two neighbours differ.
+fn difference(better: &Measured, worse: &Measured) -> String {
+    let (b, w) = (key(0, better), key(0, worse));
+    if b.0 != w.0 {
+        "disqualified".into()
+    } else if b.1 != w.1 {
+        "does not apply".into()
+    } else if b.2 != w.2 {
+        "does not build".into()
+    } else if b.3 != w.3 {
+        "target not fixed".into()
+    } else if b.4 != w.4 {
+        format!("{} newly failing against {}", w.4, b.4)
+    } else if b.5 != w.5 {
+        format!("{} tests passed against {}", worse.passed, better.passed)
+    } else if b.6 != w.6 {
+        format!("{} lines changed against {}", w.6, b.6)
+    } else {
+        "equal in everything, and later".into()
+    }
+}

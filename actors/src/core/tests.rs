@@ -1,0 +1,388 @@
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use fleet_runtime::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::event::*;
+
+fn limits(approve: Approve) -> Limits {
+    Limits { proposals: 3, repair_rounds: 1, candidates: 2, max_tokens: 100_000, approve }
+}
+
+/// A tape of choices: whatever the world may answer is drawn from it.
+struct World {
+    tape: Vec<u8>,
+    at: usize,
+}
+
+impl World {
+    fn draw(&mut self, n: u8) -> u8 {
+        let byte = self.tape.get(self.at % self.tape.len().max(1)).copied().unwrap_or(0);
+        self.at += 1;
+        byte % n
+    }
+
+    /// The event that carrying out a command leads to.
+    fn answer(&mut self, core: &StoryCore, command: &Command) -> StoryEvent {
+        match command {
+            Command::Accept => accepted(),
+            Command::Enter { phase, round } => StoryEvent::Phase { phase: *phase, round: *round },
+            Command::Baseline => baseline(match self.draw(12) {
+                0 => BaselineOutcome::NothingToDo,
+                1 => BaselineOutcome::Unrunnable,
+                _ => BaselineOutcome::Failing,
+            }),
+            Command::Design => design(),
+            Command::Plan => plan((self.draw(12) == 0).then(|| "2 tasks".to_owned())),
+            Command::Localise => localised(if self.draw(12) == 0 { 0 } else { 1 + self.draw(4) }),
+            Command::Propose(slot) => {
+                let digest = self.draw(4);
+                proposal(slot, (digest > 0).then(|| digest.to_string()))
+            }
+            Command::Forgo(slot) => proposal(slot, None),
+            Command::Verify { attempt } => {
+                let digest = core.attempts()[attempt].proposal.patch().unwrap().digest.clone();
+                verdict(*attempt, &digest, self.measured())
+            }
+            Command::Rank { round } => {
+                let Standing { places, winner, reason } = core.standing();
+                StoryEvent::Ranked { round: *round, places, winner, reason }
+            }
+            Command::OpenGate { attempt } => opened(*attempt),
+            Command::AwaitGate { .. } => decided(core.best().unwrap(), self.decision(), "anna"),
+            Command::DecideByPolicy { attempt } => decided(*attempt, GateDecision::Approved, "policy:auto"),
+            Command::Commit { attempt } => committed(*attempt),
+            Command::SkipDocs => StoryEvent::Skipped { phase: Phase::Docs, reason: "not asked for".into() },
+            Command::End { success, summary, best } => {
+                StoryEvent::Ended { success: *success, summary: summary.clone(), best: *best }
+            }
+        }
+    }
+
+    fn measured(&mut self) -> Measured {
+        Measured {
+            touched_protected: if self.draw(6) == 0 { vec!["tests/a.py".into()] } else { vec![] },
+            applies: self.draw(8) > 0,
+            builds: self.draw(6) > 0,
+            target_fixed: self.draw(2) == 0,
+            newly_failing: if self.draw(3) == 0 { vec!["t".into()] } else { vec![] },
+            passed: u32::from(self.draw(5)),
+            lines_changed: u32::from(self.draw(9)),
+            ..Measured::default()
+        }
+    }
+
+    fn decision(&mut self) -> GateDecision {
+        [GateDecision::Approved, GateDecision::Rejected, GateDecision::Expired][self.draw(3) as usize]
+    }
+}
+
+fn accepted() -> StoryEvent {
+    StoryEvent::Accepted {
+        title: "t".into(),
+        story_hash: "h".into(),
+        description: String::new(),
+        acceptance: vec![],
+        constraints: vec![],
+        base_commit: "c".into(),
+        repo: "r".into(),
+        build: None,
+        test: "make test".into(),
+        approve: Approve::Ask,
+        seed: 0,
+        engine: EngineLabel::default(),
+    }
+}
+
+fn baseline(outcome: BaselineOutcome) -> StoryEvent {
+    StoryEvent::Baseline {
+        outcome,
+        why: "because".into(),
+        failing: vec![],
+        passed: 1,
+        failed: 1,
+        runs: vec![],
+        effect: "baseline".into(),
+    }
+}
+
+fn design() -> StoryEvent {
+    StoryEvent::Design {
+        summary: "s".into(),
+        approach: "a".into(),
+        risks: vec![],
+        bundle: "b".into(),
+        effect: "design".into(),
+        spend: Spend::default(),
+    }
+}
+
+fn plan(refused: Option<String>) -> StoryEvent {
+    StoryEvent::Plan {
+        tasks: vec![],
+        refused,
+        bundle: "b".into(),
+        effect: "plan".into(),
+        spend: Spend::default(),
+    }
+}
+
+fn localised(n: u8) -> StoryEvent {
+    let candidates = (0..n)
+        .map(|i| Candidate {
+            path: "a.py".into(),
+            function: format!("f{i}"),
+            line: 1,
+            score: 1,
+            reasons: vec![],
+        })
+        .collect();
+    StoryEvent::Localised { candidates, considered: 9 }
+}
+
+fn proposal(slot: &Slot, digest: Option<String>) -> StoryEvent {
+    let end = match digest {
+        Some(digest) => ProposalEnd::Patch { patch: PatchNote { digest, bytes: 1, lines: 1, files: vec![] } },
+        None => ProposalEnd::Nothing { why: "no idea".into() },
+    };
+    StoryEvent::Proposal(Proposal {
+        attempt: slot.attempt,
+        round: slot.round,
+        repairs: slot.repairs,
+        agent: "dev-1".into(),
+        engine: EngineLabel::default(),
+        target: "a.py:f".into(),
+        seed: "0".into(),
+        temperature: 0.0,
+        bundle: "b".into(),
+        end,
+        effects: vec![],
+        spend: Spend { calls: 1, prompt_tokens: 400, completion_tokens: 50, wall_ms: 5 },
+    })
+}
+
+fn verdict(attempt: u32, digest: &str, measured: Measured) -> StoryEvent {
+    StoryEvent::Verdict {
+        attempt,
+        patch: digest.into(),
+        measured,
+        said: String::new(),
+        runs: vec![],
+        effect: "e".into(),
+    }
+}
+
+fn opened(attempt: u32) -> StoryEvent {
+    StoryEvent::GateOpened {
+        gate: "g".into(),
+        attempt,
+        question: "?".into(),
+        evidence: vec![],
+        expires_at: Timestamp(9),
+    }
+}
+
+fn decided(attempt: u32, decision: GateDecision, by: &str) -> StoryEvent {
+    StoryEvent::GateDecided {
+        gate: "g".into(),
+        attempt,
+        decision,
+        by: by.into(),
+        comment: "so".into(),
+        at: Timestamp(1),
+    }
+}
+
+fn committed(attempt: u32) -> StoryEvent {
+    StoryEvent::Committed {
+        attempt,
+        commit: "c".into(),
+        branch: "fleet/j".into(),
+        bundle: "b".into(),
+        bundle_bytes: 1,
+        trailers: vec![],
+        effect: "commit".into(),
+    }
+}
+
+/// Plays a story to its end. Which of the commands at hand is carried out first is drawn as well.
+fn play(approve: Approve, tape: Vec<u8>) -> Vec<StoryEvent> {
+    let mut world = World { tape, at: 0 };
+    let mut core = StoryCore::new(limits(approve));
+    let mut events = Vec::new();
+    loop {
+        let commands = core.next();
+        if commands.is_empty() {
+            return events;
+        }
+        let keys: BTreeSet<String> = commands.iter().map(Command::key).collect();
+        assert_eq!(keys.len(), commands.len(), "two commands are the same work: {commands:?}");
+        let pick = world.draw(u8::try_from(commands.len()).unwrap()) as usize;
+        check_command(&events, &commands[pick]);
+        let event = world.answer(&core, &commands[pick]);
+        core.apply(&event);
+        events.push(event);
+        assert!(events.len() < 100, "the story never ends: {events:?}");
+    }
+}
+
+/// What must hold before a commit is even tried, read off the events alone.
+fn check_command(events: &[StoryEvent], command: &Command) {
+    let Command::Commit { attempt } = command else { return };
+    let digest = events.iter().find_map(|e| match e {
+        StoryEvent::Proposal(p) if p.attempt == *attempt => p.patch().map(|p| p.digest.clone()),
+        _ => None,
+    });
+    let passed = events.iter().any(|e| {
+        matches!(e, StoryEvent::Verdict { patch, measured, .. } if Some(patch) == digest.as_ref() && measured.passes())
+    });
+    let approved = events.iter().any(|e| {
+        matches!(e, StoryEvent::GateDecided { decision: GateDecision::Approved, attempt: a, .. } if a == attempt)
+    });
+    assert!(passed && approved, "commit of {attempt}: passed {passed}, approved {approved}");
+}
+
+fn refold(approve: Approve, events: &[StoryEvent]) -> StoryCore {
+    let mut core = StoryCore::new(limits(approve));
+    events.iter().for_each(|e| core.apply(e));
+    core
+}
+
+proptest! {
+    #[test]
+    fn any_interleaving_of_outcomes_ends_and_commits_only_what_passed_and_was_approved(
+        tape in proptest::collection::vec(any::<u8>(), 1..200), auto in any::<bool>()
+    ) {
+        let approve = if auto { Approve::PolicyAuto } else { Approve::Ask };
+        let events = play(approve, tape);
+        let Some(StoryEvent::Ended { success, .. }) = events.last() else { panic!("no end") };
+        let commits = events.iter().filter(|e| matches!(e, StoryEvent::Committed { .. })).count();
+        prop_assert_eq!(*success, commits == 1);
+    }
+
+    #[test]
+    fn folding_any_prefix_again_issues_the_same_commands(
+        tape in proptest::collection::vec(any::<u8>(), 1..200)
+    ) {
+        let events = play(Approve::Ask, tape);
+        let mut live = StoryCore::new(limits(Approve::Ask));
+        for n in 0..events.len() {
+            prop_assert_eq!(live.next(), refold(Approve::Ask, &events[..n]).next());
+            live.apply(&events[n]);
+        }
+        prop_assert!(live.next().is_empty());
+    }
+
+    #[test]
+    fn no_patch_is_verified_twice(tape in proptest::collection::vec(any::<u8>(), 1..200)) {
+        let mut seen = BTreeSet::new();
+        for event in play(Approve::Ask, tape) {
+            if let StoryEvent::Verdict { patch, .. } = event {
+                prop_assert!(seen.insert(patch));
+            }
+        }
+    }
+}
+
+fn attempts(measured: Vec<Measured>) -> BTreeMap<u32, Attempt> {
+    let slot = |attempt| Slot { attempt, round: 0, candidate: 0, greedy: true, repairs: None };
+    (0..)
+        .zip(measured)
+        .map(|(n, m)| {
+            let StoryEvent::Proposal(proposal) = proposal(&slot(n), Some(n.to_string())) else { unreachable!() };
+            (n, Attempt { proposal, verdict: Some(m) })
+        })
+        .collect()
+}
+
+fn passing(lines_changed: u32) -> Measured {
+    Measured {
+        applies: true,
+        builds: true,
+        target_fixed: true,
+        passed: 5,
+        lines_changed,
+        ..Measured::default()
+    }
+}
+
+#[test]
+fn the_smallest_change_that_passes_wins_and_says_why() {
+    let breaks = Measured { newly_failing: vec!["t".into()], ..passing(1) };
+    let cheats = Measured { touched_protected: vec!["test_a.py".into()], ..passing(1) };
+    let standing = rank(&attempts(vec![cheats, breaks, passing(9), passing(2), passing(2)]));
+    let order: Vec<u32> = standing.places.iter().map(|p| p.attempt).collect();
+    assert_eq!(order, [3, 4, 2, 1, 0]);
+    assert_eq!(standing.winner, Some(3));
+    assert!(standing.places[1].reason.contains("equal in everything, and later"));
+    assert!(standing.places[2].reason.contains("9 lines changed against 2"));
+    assert!(standing.places[3].reason.contains("1 newly failing against 0"));
+    assert!(standing.places[4].reason.contains("disqualified, it touched test_a.py"));
+}
+
+#[test]
+fn without_a_passing_attempt_there_is_a_best_one_but_no_winner() {
+    let close = Measured { target_fixed: false, ..passing(1) };
+    let standing = rank(&attempts(vec![Measured::default(), close]));
+    assert_eq!(standing.winner, None);
+    assert_eq!(standing.places[0].attempt, 1);
+    assert!(standing.reason.contains("none passes; the best, attempt 1"));
+}
+
+#[test]
+fn when_the_budget_is_used_up_the_missing_proposals_are_forgone() {
+    let mut core = StoryCore::new(Limits { max_tokens: 450, ..limits(Approve::Ask) });
+    for event in [
+        accepted(),
+        baseline(BaselineOutcome::Failing),
+        StoryEvent::Phase { phase: Phase::Design, round: 0 },
+        design(),
+        plan(None),
+        localised(2),
+        StoryEvent::Phase { phase: Phase::Build, round: 0 },
+    ] {
+        core.apply(&event);
+    }
+    let Command::Propose(first) = core.next()[0] else { panic!("{:?}", core.next()) };
+    core.apply(&proposal(&first, Some("1".into())));
+    assert!(core.next().iter().all(|c| matches!(c, Command::Forgo(_))), "{:?}", core.next());
+}
+
+#[test]
+fn a_repair_answers_a_run_and_begins_afresh_where_there_was_none() {
+    let mut core = StoryCore::new(limits(Approve::Ask));
+    for event in
+        [accepted(), baseline(BaselineOutcome::Failing), design(), plan(None), localised(2)]
+    {
+        core.apply(&event);
+    }
+    let slots = core.slots(0);
+    assert_eq!(slots.iter().map(|s| s.candidate).collect::<Vec<_>>(), [0, 1, 0]);
+    assert_eq!(slots.iter().map(|s| s.greedy).collect::<Vec<_>>(), [true, true, false]);
+    core.apply(&proposal(&slots[0], Some("1".into())));
+    core.apply(&proposal(&slots[1], None));
+    core.apply(&proposal(&slots[2], Some("1".into())));
+    core.apply(&verdict(0, "1", Measured { target_fixed: false, ..passing(1) }));
+    let repairs: Vec<Option<u32>> = core.slots(1).iter().map(|s| s.repairs).collect();
+    assert_eq!(repairs, [Some(0), None, None]);
+}
+
+#[test]
+fn what_was_rejected_ends_with_who_and_why() {
+    let events = play(Approve::Ask, vec![2; 1]);
+    let told = events.iter().any(|e| matches!(e, StoryEvent::Ended { .. }));
+    assert!(told);
+    let mut core = StoryCore::new(limits(Approve::Ask));
+    core.accepted = true;
+    core.baseline = Some((BaselineOutcome::Failing, String::new()));
+    core.designed = true;
+    core.plan = Some(None);
+    core.ranked = Some((0, Some(0)));
+    core.apply(&decided(0, GateDecision::Rejected, "anna"));
+    core.apply(&decided(0, GateDecision::Approved, "boris"));
+    let [Command::End { success: false, summary, .. }] = &core.next()[..] else { panic!() };
+    assert_eq!(summary, "rejected by anna: so");
+}

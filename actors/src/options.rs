@@ -1,0 +1,128 @@
+//! What can be set about the team, each with its default and when to change it.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that can be set about the software team.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TeamOptions {
+    /// How a council proposes.
+    pub council: CouncilOptions,
+    /// How a single agent works.
+    pub agent: AgentOptions,
+    /// How a person's decision is waited for.
+    pub approval: ApprovalOptions,
+    /// What build and test runs may use.
+    pub runs: RunOptions,
+}
+
+/// How a council proposes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CouncilOptions {
+    /// Proposals in the first round. Default 4. More find more, at their price in tokens.
+    pub proposals: u32,
+    /// Rounds of repair when nothing passed, with what the runs said. Default 1.
+    pub repair_rounds: u32,
+    /// Suspected functions that the proposals are spread over. Default 3: in what was measured the
+    /// right one was among the first three.
+    pub candidates: u32,
+    /// Proposals in progress at once. Default 4. The engine decides how many really run together.
+    pub parallel: u32,
+    /// Tokens, prompt and reply together, after which no further proposal is started. Default 200 000.
+    pub max_tokens: u64,
+    /// Minutes after which a story is given up. Default 120. A backstop against a stuck engine.
+    pub minutes: u64,
+    /// How often one proposal is begun again after its agent crashed. Default 2.
+    pub retries: u32,
+}
+
+impl Default for CouncilOptions {
+    fn default() -> Self {
+        Self {
+            proposals: 4,
+            repair_rounds: 1,
+            candidates: 3,
+            parallel: 4,
+            max_tokens: 200_000,
+            minutes: 120,
+            retries: 2,
+        }
+    }
+}
+
+/// How a single agent works.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentOptions {
+    /// Turns of think, act, observe. Default 3: a first try and two answers to a refused edit.
+    pub max_steps: u32,
+    /// Tokens of one reply. Default 700: a function of 60 lines.
+    pub reply_tokens: u32,
+    /// Tokens of what an agent is shown. Default 3000.
+    pub context_tokens: u32,
+    /// Temperature of the proposals after the first on each candidate. Default 0.8.
+    pub temperature: f32,
+    /// Whether the prompt offers the tools. Default false: models below about 7 B do better when
+    /// asked for one named function and nothing else. A tool call in a reply is honoured anyway.
+    pub offer_tools: bool,
+    /// Longest wait for one reply. Default 10 min: a CPU engine serves a council one by one.
+    #[serde(with = "humantime_serde")]
+    pub reply_deadline: Duration,
+}
+
+impl Default for AgentOptions {
+    fn default() -> Self {
+        Self {
+            max_steps: 3,
+            reply_tokens: 700,
+            context_tokens: 3000,
+            temperature: 0.8,
+            offer_tools: false,
+            reply_deadline: Duration::from_secs(600),
+        }
+    }
+}
+
+/// How a person's decision is waited for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApprovalOptions {
+    /// How long a gate stays open. Default 7 days; then the story ends as failed and says so.
+    #[serde(with = "humantime_serde")]
+    pub expires_after: Duration,
+}
+
+impl Default for ApprovalOptions {
+    fn default() -> Self {
+        Self { expires_after: Duration::from_secs(7 * 24 * 3600) }
+    }
+}
+
+/// What build and test runs may use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunOptions {
+    /// Longest build or test run. Default 5 min; what runs longer is killed and counts as failed.
+    #[serde(with = "humantime_serde")]
+    pub wall: Duration,
+    /// Memory of a run in bytes. Default 2 GiB.
+    pub memory_bytes: u64,
+    /// Processes of a run. Default 256.
+    pub pids: u32,
+    /// Output kept of a run, in bytes. Default 1 MiB; what is longer is cut in the middle.
+    pub output_bytes: u64,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(300),
+            memory_bytes: 2 << 30,
+            pids: 256,
+            output_bytes: 1 << 20,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What is said to models. No word here is about any particular story, repository or language.
+//!
+//! The order matters twice: what all members of a council are shown comes first, so that an engine
+//! can share it, and the question comes last, because small models answer what they read last.
+
+use fleet_inference::ChatMessage;
+use serde_json::{Value, json};
+
+/// System prompt of the architect.
+const ARCHITECT: &str = "You are the architect of a software team. You read a story, what the tests say about the code \
+today, and decide how the story is done. You are brief and concrete. You name functions and values, not principles.";
+
+/// System prompt of a developer.
+const DEVELOPER: &str = "You are a software developer. You are given a failing test and the source it is about. \
+You rewrite one function, change as little as possible, and answer with code only.";
+
+/// What a developer may call, where the tools are offered.
+const TOOLS: &str = "You may call a tool by answering with nothing but JSON: {\"tool\": NAME, \"args\": {…}}. \
+Tools: list {}, read {\"path\"}, search {\"text\"}. When you know enough, answer with the code.";
+
+/// Asks the architect for the design decision.
+pub fn design(bundle: &str) -> Vec<ChatMessage> {
+    let ask = "Decide how this story is done. Answer in JSON: `summary`, one sentence on what is wrong or missing; \
+`approach`, one or two sentences on what to change; `risks`, at most two short ones.";
+    messages(ARCHITECT, bundle, ask)
+}
+
+/// The grammar of a design decision. The lengths keep a small model from rambling.
+pub fn design_schema() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "summary": { "type": "string", "maxLength": 240 },
+            "approach": { "type": "string", "maxLength": 320 },
+            "risks": { "type": "array", "items": { "type": "string", "maxLength": 120 }, "maxItems": 2 }
+        },
+        "required": ["summary", "approach", "risks"],
+        "additionalProperties": false
+    })
+}
+
+/// Asks the architect for the tasks.
+pub fn plan(bundle: &str, max_tasks: usize) -> Vec<ChatMessage> {
+    let ask = format!(
+        "Cut the work into tasks that one developer can do, at most {max_tasks}. Answer in JSON: `tasks`, each with \
+`id` (t1, t2, …), `title` (what to do, one line), `depends_on` (ids), `files` (that will change; existing ones)."
+    );
+    messages(ARCHITECT, bundle, &ask)
+}
+
+/// What a developer is asked to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// Qualified name of the function.
+    pub function: &'a str,
+    /// Name of the language for the fence.
+    pub fence: &'a str,
+    /// Whether an earlier try is in the bundle.
+    pub repair: bool,
+    /// Whether the tools are offered.
+    pub tools: bool,
+}
+
+/// Asks a developer to rewrite one function.
+pub fn build(bundle: &str, ask: &Ask<'_>) -> Vec<ChatMessage> {
+    let Ask { path, function, fence, repair, tools } = ask;
+    let again = if *repair { " The earlier try did not pass; do it differently." } else { "" };
+    let tools = if *tools { format!("{TOOLS}\n") } else { String::new() };
+    let ask = format!(
+        "{tools}Rewrite only the function `{function}` of {path} so that the failing tests pass and all others still \
+do.{again} Change as little as possible: keep its name, its parameters and every line that is right. \
+Answer with the whole function in one ```{fence} block, without any explanation."
+    );
+    messages(DEVELOPER, bundle, &ask)
+}
+
+/// What follows a reply that could not be used.
+pub fn observation(observed: &str, function: &str, fence: &str) -> ChatMessage {
+    ChatMessage::user(format!(
+        "{observed}\n\nAnswer with the whole function `{function}` in one ```{fence} block, without any explanation."
+    ))
+}
+
+/// The beginning of a developer's reply: the fence and the function's own first lines, so that
+/// nothing but its body is left to say.
+pub fn opening(fence: &str, signature: &str) -> String {
+    format!("```{fence}\n{}\n", signature.trim_end())
+}
+
+fn messages(system: &str, bundle: &str, ask: &str) -> Vec<ChatMessage> {
+    vec![ChatMessage::system(system), ChatMessage::user(format!("{bundle}\n## Your task\n{ask}"))]
+}

@@ -1,0 +1,74 @@
+//! What the council is handed, and what becomes of what it hands back.
+
+use super::Events;
+use crate::core::Slot;
+use crate::event::{Candidate, StoryEvent};
+use crate::team::agent::{author, empty_proposal};
+use crate::team::council::{Assignment, Finished};
+use crate::team::story::StoryActor;
+
+/// What a bundle is made for, as it stands in the report.
+pub(crate) fn purpose(attempt: u32) -> String {
+    format!("attempt {attempt}")
+}
+
+/// A slot of the schedule with everything that an agent needs to know.
+pub(crate) fn assignment(story: &StoryActor, slot: Slot) -> Assignment {
+    let known = &story.known;
+    let candidate = known.candidates.get(slot.candidate as usize).cloned().unwrap_or_else(no_candidate);
+    let said = |attempt: u32| {
+        let digest = patch_of(story, attempt);
+        // A verdict stands under the lowest attempt with its patch.
+        let told = known.said.iter().find(|(n, _)| *n == attempt || patch_of(story, *n) == digest);
+        told.map(|(_, said)| said.clone()).unwrap_or_default()
+    };
+    Assignment {
+        attempt: slot.attempt,
+        place: slot.attempt % story.work.limits.proposals.max(1),
+        round: slot.round,
+        greedy: slot.greedy,
+        candidate,
+        task: known.tasks.first().map(|t| t.id.clone()),
+        repairs: slot.repairs.map(|attempt| (attempt, said(attempt))),
+        repair_patch: slot.repairs.and_then(|attempt| patch_of(story, attempt)),
+        shown: known.shown.contains(&purpose(slot.attempt)),
+    }
+}
+
+fn patch_of(story: &StoryActor, attempt: u32) -> Option<String> {
+    let attempt = story.core.attempts().get(&attempt)?;
+    attempt.proposal.patch().map(|p| p.digest.clone())
+}
+
+/// The core schedules only candidates that were recorded; an index beyond them has no file to read,
+/// and the agent says so.
+fn no_candidate() -> Candidate {
+    Candidate { path: String::new(), function: String::new(), line: 0, score: 0, reasons: Vec::new() }
+}
+
+/// What is recorded of a finished proposal: what was shown, what was stopped, what was proposed.
+pub(crate) fn proposal_events(story: &StoryActor, finished: Finished) -> Events {
+    let Finished { proposal, shown, findings } = finished;
+    let by = author(proposal.attempt % story.work.limits.proposals.max(1));
+    let shown = shown.filter(|_| !story.known.shown.contains(&purpose(proposal.attempt)));
+    let mut events: Events = shown.into_iter().map(|event| (story.work.node(), event)).collect();
+    events.extend(findings.into_iter().map(|finding| {
+        let violation = StoryEvent::Violation {
+            attempt: proposal.attempt,
+            agent: proposal.agent.clone(),
+            what: finding.what,
+            detail: finding.detail,
+        };
+        (story.work.node(), violation)
+    }));
+    events.push((by, StoryEvent::Proposal(proposal)));
+    events
+}
+
+/// A proposal that is not made.
+pub(super) fn forgo(story: &StoryActor, slot: Slot) -> Events {
+    let assignment = assignment(story, slot);
+    let why = "not made, the budget of tokens is used up".to_owned();
+    let proposal = empty_proposal(&story.work, &assignment, why);
+    vec![(story.work.node(), StoryEvent::Proposal(proposal))]
+}

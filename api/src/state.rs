@@ -1,0 +1,93 @@
+//! What the listener needs of the node, and its bounds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fleet_actors::gate::Approvals;
+use fleet_runtime::job::Jobs;
+use fleet_runtime::progress::ProgressBus;
+use fleet_runtime::{BlobStore, JobId, Journal};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, watch};
+
+use crate::auth::Tokens;
+use crate::origin::HostNames;
+use crate::wire::{NodeInfo, Readiness};
+
+/// `[api]`: what one caller may cost the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ApiOptions {
+    /// Requests served at once; more are told to try again. Default 256.
+    pub max_requests: usize,
+    /// Followers of job streams at once. Each holds a connection. Default 64.
+    pub max_followers: usize,
+}
+
+impl Default for ApiOptions {
+    fn default() -> Self {
+        Self {
+            max_requests: 256,
+            max_followers: 64,
+        }
+    }
+}
+
+/// The largest JSON body.
+pub(crate) const MAX_JSON_BYTES: usize = 1 << 20;
+/// How long a request that isn't a stream may take.
+pub(crate) const REQUEST_DEADLINE: Duration = Duration::from_secs(30);
+/// How long an upload may pause.
+pub(crate) const UPLOAD_PAUSE: Duration = Duration::from_secs(30);
+/// How often a quiet stream says that it is alive.
+pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// What is done when a job is deleted.
+pub type Forget = Arc<dyn Fn(&JobId) + Send + Sync>;
+
+/// The node, as the listener sees it.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The jobs.
+    pub jobs: Jobs,
+    /// The journal, to read from.
+    pub journal: Arc<dyn Journal>,
+    /// Base packs and results.
+    pub blobs: BlobStore,
+    /// What is told but not recorded.
+    pub progress: ProgressBus,
+    /// What waits for a person.
+    pub approvals: Approvals,
+    /// What the node says of itself.
+    pub node: Arc<NodeInfo>,
+    /// What isn't ready yet.
+    pub readiness: watch::Receiver<Readiness>,
+    /// Whom each token stands for.
+    pub tokens: Tokens,
+    /// The names that the node answers to.
+    pub hosts: HostNames,
+    /// Removes what the node keeps of a job outside the journal and the blobs.
+    pub forget: Forget,
+    /// Bounds.
+    pub options: ApiOptions,
+}
+
+/// What the handlers share: the node, and what the listener itself keeps count of.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub node: ApiState,
+    pub requests: Arc<Semaphore>,
+    pub followers: Arc<Semaphore>,
+    pub closing: watch::Receiver<bool>,
+}
+
+impl Shared {
+    pub(crate) fn new(node: ApiState, closing: watch::Receiver<bool>) -> Self {
+        Self {
+            requests: Arc::new(Semaphore::new(node.options.max_requests)),
+            followers: Arc::new(Semaphore::new(node.options.max_followers)),
+            node,
+            closing,
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The engine that runs a GGUF model on this machine's CPU.
+//!
+//! ```text
+//! submit → Queue (bounded) → engine thread { Worker: template → tokens → prefill (prefix cache) → decode } → TokenStream
+//! ```
+//! There is one engine thread, and one sequence at a time: candle's matrix kernels share one pool of threads a process,
+//! so a second sequence would only take turns with the first. The number of those threads is set for the whole process
+//! by `CANDLE_NUM_THREADS` and `RAYON_NUM_THREADS`; by default all cores are used. A panic while computing fails that
+//! request, not the engine.
+
+mod constraint;
+mod gguf;
+mod kv;
+mod model;
+mod queue;
+mod sampler;
+mod template;
+mod tokenizer;
+mod worker;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use bytesize::ByteSize;
+
+use self::queue::{Queue, Task, Waiting};
+use self::tokenizer::ModelTokenizer;
+use self::worker::Worker;
+use crate::models::ModelStore;
+use crate::{
+    ChatMessage, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineState, EngineStats, Finish,
+    PinId, Request, TokenStream, Usage,
+};
+
+/// How a model is run.
+#[derive(Clone, Debug)]
+pub struct CandleOptions {
+    /// The engine's name. Default: `local`.
+    pub name: String,
+    /// What the model is called in completions and reports. Default: the file's name.
+    pub model: String,
+    /// Prompt and reply together, in tokens; the model's own limit if that is less. Default: 4096.
+    pub context: u32,
+    /// Requests that may wait. Default: 64.
+    pub queue: usize,
+    /// Memory for prompt prefixes; 0 turns reuse off. Default: 512 MiB.
+    pub prefix_cache: ByteSize,
+}
+
+impl Default for CandleOptions {
+    fn default() -> Self {
+        let EngineConfig { name, model, context, queue, prefix_cache, .. } = EngineConfig::default();
+        Self { name, model, context, queue, prefix_cache }
+    }
+}
+
+struct Shared {
+    queue: Queue,
+    info: Mutex<EngineInfo>,
+    stats: Mutex<EngineStats>,
+    tokenizer: OnceLock<Arc<ModelTokenizer>>,
+    last_pin: AtomicU64,
+}
+
+/// A model on the CPU. Dropping the engine ends its thread after the token at work; what waits ends with `Gone`.
+pub struct CandleEngine {
+    shared: Arc<Shared>,
+}
+
+impl CandleEngine {
+    /// Starts the engine's thread and returns; the thread loads the model. See [`EngineInfo::state`].
+    pub fn open(path: impl AsRef<Path>, options: CandleOptions) -> Result<Self, EngineError> {
+        let path = path.as_ref().to_owned();
+        if !path.is_file() {
+            return Err(EngineError::Model(format!("there is no file {}", path.display())));
+        }
+        Self::start(options, path.clone(), move || Ok(path))
+    }
+
+    /// `locate` may take its time: it runs on the engine's thread.
+    fn start(
+        mut options: CandleOptions,
+        path: PathBuf,
+        locate: impl FnOnce() -> Result<PathBuf, EngineError> + Send + 'static,
+    ) -> Result<Self, EngineError> {
+        if options.model.is_empty() {
+            options.model = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        }
+        let info = EngineInfo {
+            name: options.name.clone(),
+            model: options.model.clone(),
+            kind: EngineKind::Candle,
+            mock: false,
+            context: options.context,
+            state: EngineState::Loading,
+        };
+        let shared = Arc::new(Shared {
+            queue: Queue::new(options.queue),
+            info: Mutex::new(info),
+            stats: Mutex::default(),
+            tokenizer: OnceLock::new(),
+            last_pin: AtomicU64::new(0),
+        });
+        let for_thread = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name(format!("engine-{}", options.name))
+            .spawn(move || for_thread.serve(locate, &options))
+            .map_err(|e| EngineError::Failed(format!("the engine's thread can't be started: {e}")))?;
+        Ok(Self { shared })
+    }
+}
+
+/// The engine of a configuration. A model of the catalogue is verified on the engine's thread.
+pub(crate) fn from_config(config: &EngineConfig, store: &ModelStore) -> Result<CandleEngine, EngineError> {
+    let EngineConfig { name, model, context, queue, prefix_cache, .. } = config.clone();
+    let options = CandleOptions { name, model: String::new(), context, queue, prefix_cache };
+    if model.contains('/') || model.ends_with(".gguf") {
+        return CandleEngine::open(model, options);
+    }
+    let unknown = |e: crate::models::ModelError| EngineError::Model(e.to_string());
+    let default = || store.catalogue().default_model().map(|e| e.name.clone()).unwrap_or_default();
+    let model = if model.is_empty() { default() } else { model };
+    let path = store.quick_path(&model).map_err(unknown)?;
+    let (store, options) = (store.clone(), CandleOptions { model: model.clone(), ..options });
+    CandleEngine::start(options, path, move || store.path(&model).map_err(unknown))
+}
+
+impl Shared {
+    fn serve(&self, locate: impl FnOnce() -> Result<PathBuf, EngineError>, options: &CandleOptions) {
+        let started = Instant::now();
+        let load = || locate().and_then(|path| Worker::load(&path, options));
+        let loaded = catch_unwind(AssertUnwindSafe(load));
+        let loaded = loaded.unwrap_or_else(|_| Err(EngineError::Model("the file is damaged".into())));
+        let mut worker = match loaded {
+            Ok(worker) => worker,
+            Err(error) => {
+                tracing::error!(%error, engine = options.name, "the model could not be loaded");
+                lock(&self.info).state = EngineState::Failed { why: error.to_string() };
+                return self.refuse_all(&error);
+            }
+        };
+        let _ = self.tokenizer.set(Arc::clone(worker.tokenizer()));
+        let mut info = lock(&self.info);
+        info.context = worker.context();
+        info.state = EngineState::Ready;
+        drop(info);
+        tracing::info!(engine = options.name, model = options.model, ms = started.elapsed().as_millis(), "model loaded");
+        while let Some(task) = self.queue.next() {
+            self.perform(&mut worker, task);
+            let (bytes, entries) = worker.prefixes();
+            let mut stats = lock(&self.stats);
+            (stats.prefix_bytes, stats.prefix_entries) = (bytes, entries);
+        }
+    }
+
+    fn perform(&self, worker: &mut Worker, task: Task) {
+        match task {
+            Task::Decode(waiting) => self.decode(worker, &waiting),
+            Task::Unpin(pin) => worker.unpin(pin),
+            Task::Pin { pin, messages } => {
+                let pinned = catch_unwind(AssertUnwindSafe(|| worker.pin(pin, &messages)));
+                match pinned {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => tracing::warn!(%error, "a prefix could not be pinned"),
+                    Err(_) => worker.reset(),
+                }
+            }
+        }
+    }
+
+    fn decode(&self, worker: &mut Worker, waiting: &Waiting) {
+        lock(&self.stats).active = 1;
+        let result = catch_unwind(AssertUnwindSafe(|| worker.run(waiting, &|| self.queue.is_closed())));
+        let result = result.unwrap_or_else(|_| {
+            worker.reset();
+            Err(EngineError::Failed("a panic while computing; the engine goes on".into()))
+        });
+        lock(&self.stats).count(&result);
+        match result {
+            Ok(usage) => waiting.sink.done(usage),
+            Err(error) => waiting.sink.fail(error),
+        }
+    }
+
+    fn refuse_all(&self, error: &EngineError) {
+        while let Some(task) = self.queue.next() {
+            if let Task::Decode(waiting) = task {
+                waiting.sink.fail(error.clone());
+            }
+        }
+    }
+}
+
+impl EngineStats {
+    /// Takes in the end of a request.
+    pub(crate) fn count(&mut self, result: &Result<Usage, EngineError>) {
+        self.active = 0;
+        let Ok(usage) = result else {
+            self.failed += 1;
+            return;
+        };
+        if usage.finish == Finish::Cancelled {
+            self.cancelled += 1;
+        } else {
+            self.completed += 1;
+        }
+        self.prompt_tokens += u64::from(usage.prompt_tokens);
+        self.cached_tokens += u64::from(usage.cached_tokens);
+        self.completion_tokens += u64::from(usage.completion_tokens);
+        self.prefill_ms += usage.prefill_ms;
+        self.decode_ms += usage.decode_ms;
+    }
+}
+
+impl Engine for CandleEngine {
+    fn info(&self) -> EngineInfo {
+        lock(&self.shared.info).clone()
+    }
+
+    fn submit(&self, request: Request) -> Result<TokenStream, EngineError> {
+        if let EngineState::Failed { why } = &lock(&self.shared.info).state {
+            return Err(EngineError::Model(why.clone()));
+        }
+        let (sink, stream) = TokenStream::channel();
+        let waiting = Waiting { request, sink, since: Instant::now() };
+        self.shared.queue.push(Task::Decode(Box::new(waiting)))?;
+        Ok(stream)
+    }
+
+    fn pin(&self, messages: &[ChatMessage]) -> Result<PinId, EngineError> {
+        let pin = PinId(self.shared.last_pin.fetch_add(1, Ordering::Relaxed) + 1);
+        self.shared.queue.push(Task::Pin { pin, messages: messages.to_vec() })?;
+        Ok(pin)
+    }
+
+    fn unpin(&self, pin: PinId) {
+        // A closed queue has no pins to free.
+        let _ = self.shared.queue.push(Task::Unpin(pin));
+    }
+
+    fn stats(&self) -> EngineStats {
+        EngineStats { queued: self.shared.queue.len(), ..lock(&self.shared.stats).clone() }
+    }
+
+    fn count_tokens(&self, text: &str) -> u32 {
+        let known = self.shared.tokenizer.get().and_then(|t| t.encode(text).ok());
+        // Until the tokenizer is there: code has about three bytes a token; rounded up, so that budgets hold.
+        known.map_or_else(|| text.len().div_ceil(3) as u32, |ids| ids.len() as u32)
+    }
+}
+
+impl Drop for CandleEngine {
+    fn drop(&mut self) {
+        self.shared.queue.close();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is behind these locks is whole at every moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,76 @@
+//! The configuration of one engine, and the engine that it makes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+use crate::models::ModelStore;
+use crate::{Engine, EngineError, EngineKind, MockMode};
+
+/// One `[[engine]]` of the configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// The engine's name in logs, reports and model profiles. Default: `local`.
+    pub name: String,
+    /// `candle` (a model on this machine's CPU; the default) or `mock` (replies from a script; needs `allow_mock`).
+    pub kind: EngineKind,
+    /// A name of the model catalogue, or the path of a GGUF file (then nothing proves that it is what you think).
+    /// Default: the catalogue's default. Not used by `mock`.
+    pub model: String,
+    /// Prompt and reply together, in tokens. Larger costs memory (57 KB a token with the default model) and time.
+    /// Default: 4096, or what the model can do if that is less.
+    pub context: u32,
+    /// Threads for matrix products. Default: as many as the machine has cores. All engines of a process share them.
+    pub threads: Option<usize>,
+    /// Requests that may wait; one more is refused as busy. Default: 64.
+    pub queue: usize,
+    /// Memory for prompt prefixes that later prompts may share. Default: 512 MiB; 0 turns the cache off.
+    pub prefix_cache: ByteSize,
+    /// `mock`: the file of scripted replies, YAML or JSON.
+    pub script: Option<PathBuf>,
+    /// `mock`: how good the replies are: `excellent` (default), `poor` or `stubborn`.
+    pub mode: MockMode,
+    /// `mock`: time taken by each token. Default: none.
+    #[serde(with = "humantime_serde")]
+    pub token_delay: Duration,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            name: "local".into(),
+            kind: EngineKind::Candle,
+            model: String::new(),
+            context: 4096,
+            threads: None,
+            queue: 64,
+            prefix_cache: ByteSize::mib(512),
+            script: None,
+            mode: MockMode::Excellent,
+            token_delay: Duration::ZERO,
+        }
+    }
+}
+
+/// Makes the engine. Returns before the model is loaded: [`EngineInfo::state`](crate::EngineInfo) tells when it is.
+///
+/// What can be known at once is an error here: an unknown or missing model, a script that can't be read,
+/// a mock engine where none is allowed.
+pub fn build_engine(
+    config: &EngineConfig,
+    allow_mock: bool,
+    store: &ModelStore,
+) -> Result<Arc<dyn Engine>, EngineError> {
+    match config.kind {
+        EngineKind::Mock if !allow_mock => Err(EngineError::Config(format!(
+            "engine {} is a mock: its replies come from a script, not from a model; set `allow_mock = true` if that is wanted",
+            config.name
+        ))),
+        EngineKind::Mock => Ok(Arc::new(crate::mock::from_config(config)?)),
+        EngineKind::Candle => Ok(Arc::new(crate::candle::from_config(config, store)?)),
+    }
+}

@@ -1,0 +1,76 @@
+//! The port behind which every engine stands: a model on this machine, a server elsewhere, or a script.
+
+use serde::{Deserialize, Serialize};
+use wincode::{SchemaRead, SchemaWrite};
+
+use crate::{ChatMessage, EngineError, Request, TokenStream};
+
+/// What stands behind the trait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineKind {
+    Candle,
+    Mock,
+}
+
+/// Where an engine is in its life. A request to a loading engine waits in its queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum EngineState {
+    Loading,
+    Ready,
+    Failed { why: String },
+}
+
+/// What an engine is. `context` and the tokens of the prompt and completion are counted in the model's own tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+pub struct EngineInfo {
+    pub name: String,
+    pub model: String,
+    pub kind: EngineKind,
+    /// True if its replies come from a script. A person must see this wherever they see a reply.
+    pub mock: bool,
+    /// Prompt and completion together, in tokens. 0 while the model is still being loaded and no limit is configured.
+    pub context: u32,
+    pub state: EngineState,
+}
+
+/// What an engine has done since it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+pub struct EngineStats {
+    pub queued: u32,
+    pub active: u32,
+    pub completed: u64,
+    pub cancelled: u64,
+    pub failed: u64,
+    pub prompt_tokens: u64,
+    pub cached_tokens: u64,
+    pub completion_tokens: u64,
+    pub prefill_ms: u64,
+    pub decode_ms: u64,
+    /// Bytes held by the prefix cache, and its entries.
+    pub prefix_bytes: u64,
+    pub prefix_entries: u32,
+}
+
+/// A pinned prompt prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+pub struct PinId(pub u64);
+
+/// An engine. Every call returns at once; the work happens on the engine's own thread or task.
+pub trait Engine: Send + Sync + 'static {
+    fn info(&self) -> EngineInfo;
+
+    /// Queues a request. `Busy` if the queue is full. Refusals that need the tokenizer come as the stream's `Failed`.
+    fn submit(&self, request: Request) -> Result<TokenStream, EngineError>;
+
+    /// Keeps the prefix that these messages make in the cache until `unpin`. An engine without a prefix cache answers `Unsupported`.
+    fn pin(&self, messages: &[ChatMessage]) -> Result<PinId, EngineError>;
+
+    fn unpin(&self, pin: PinId);
+
+    fn stats(&self) -> EngineStats;
+
+    /// How many tokens this text is, with the model's own tokenizer; an estimate while the model is being loaded.
+    fn count_tokens(&self, text: &str) -> u32;
+}

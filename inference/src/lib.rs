@@ -1,0 +1,31 @@
+//! Inference: engines that turn messages into text, behind one trait.
+//!
+//! ```text
+//! Request → EngineHandle → EngineActor → dyn Engine (candle on this CPU | mock) → TokenStream → Completion
+//! ```
+//! What is here: the types of a request and its answer, the engines, the model files that engines load, and the actor
+//! through which the rest of Fleet reaches an engine. What isn't: prompts, roles and tools; a request carries a tag
+//! that says what it is for, and only the mock engine looks at it.
+
+mod actor;
+mod completion;
+mod config;
+mod engine;
+mod error;
+mod request;
+mod stream;
+mod text;
+
+mod candle;
+mod mock;
+pub mod models;
+
+pub use actor::EngineHandle;
+pub use candle::{CandleEngine, CandleOptions};
+pub use mock::{MockAction, MockEngine, MockMode, MockOptions, Script, ScriptEntry};
+pub use completion::{Completion, Finish, TokenEvent, Usage};
+pub use config::{EngineConfig, build_engine};
+pub use engine::{Engine, EngineInfo, EngineKind, EngineState, EngineStats, PinId};
+pub use error::EngineError;
+pub use request::{ChatMessage, ChatRole, Constraint, Priority, Request, RequestTag, Sampling};
+pub use stream::TokenStream;

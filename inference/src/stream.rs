@@ -1,0 +1,179 @@
+//! The stream between an engine and the reader of one request.
+//!
+//! Text that the reader has not taken yet is joined into one event, so an engine never waits for a reader, a slow
+//! reader costs nobody but itself, and what waits is bounded by the request's `max_tokens`.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use futures::Stream;
+
+use crate::{EngineError, TokenEvent, Usage};
+
+#[derive(Debug, Default)]
+struct Shared {
+    text: String,
+    tokens: u32,
+    /// `Done` or `Failed`, once there.
+    end: Option<TokenEvent>,
+    reader: Option<Waker>,
+    cancelled: bool,
+}
+
+/// The decoding of one request. Dropping it cancels the request.
+#[derive(Debug)]
+pub struct TokenStream {
+    shared: Arc<Mutex<Shared>>,
+    ended: bool,
+}
+
+impl TokenStream {
+    /// A stream and the end that an engine writes to.
+    pub(crate) fn channel() -> (TokenSink, Self) {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        (TokenSink(Arc::clone(&shared)), Self { shared, ended: false })
+    }
+
+    /// Tells the engine to stop. The last event then is `Done` with `Finish::Cancelled`.
+    pub fn cancel(&self) {
+        lock(&self.shared).cancelled = true;
+    }
+}
+
+impl Stream for TokenStream {
+    type Item = TokenEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<TokenEvent>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let mut shared = lock(&self.shared);
+        if !shared.text.is_empty() || shared.tokens > 0 {
+            let text = std::mem::take(&mut shared.text);
+            let tokens = std::mem::take(&mut shared.tokens);
+            return Poll::Ready(Some(TokenEvent::Text { text, tokens }));
+        }
+        let Some(end) = shared.end.take() else {
+            shared.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        drop(shared);
+        self.ended = true;
+        Poll::Ready(Some(end))
+    }
+}
+
+impl Drop for TokenStream {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// The engine's end of a [`TokenStream`]. Dropped without an end, it ends the stream with `Gone`.
+#[derive(Debug)]
+pub(crate) struct TokenSink(Arc<Mutex<Shared>>);
+
+impl TokenSink {
+    /// The reader went away or cancelled.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        lock(&self.0).cancelled
+    }
+
+    pub(crate) fn text(&self, text: &str, tokens: u32) {
+        let mut shared = lock(&self.0);
+        shared.text.push_str(text);
+        shared.tokens += tokens;
+        wake(shared);
+    }
+
+    /// Bytes of text that the reader has not taken yet.
+    pub(crate) fn unread(&self) -> usize {
+        lock(&self.0).text.len()
+    }
+
+    pub(crate) fn done(&self, usage: Usage) {
+        self.end(TokenEvent::Done(usage));
+    }
+
+    pub(crate) fn fail(&self, error: EngineError) {
+        self.end(TokenEvent::Failed(error));
+    }
+
+    fn end(&self, event: TokenEvent) {
+        let mut shared = lock(&self.0);
+        // The first end counts: a sink that is dropped afterwards adds nothing.
+        shared.end.get_or_insert(event);
+        wake(shared);
+    }
+}
+
+impl Drop for TokenSink {
+    fn drop(&mut self) {
+        // The reader may have taken the end already; it asks for nothing after it.
+        self.fail(EngineError::Gone);
+    }
+}
+
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    // Nothing panics while it holds the lock; the state is whole at every moment anyhow.
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(mut shared: MutexGuard<'_, Shared>) {
+    let reader = shared.reader.take();
+    drop(shared);
+    if let Some(reader) = reader {
+        reader.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use futures::StreamExt;
+
+    use super::*;
+    use crate::Finish;
+
+    fn usage() -> Usage {
+        Usage {
+            prompt_tokens: 1,
+            cached_tokens: 0,
+            completion_tokens: 3,
+            finish: Finish::Stop,
+            prefill_ms: 0,
+            decode_ms: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_gets_everything_in_fewer_pieces() {
+        let (sink, stream) = TokenStream::channel();
+        sink.text("a", 1);
+        sink.text("", 1);
+        sink.text("b", 1);
+        sink.done(usage());
+        drop(sink);
+        let events: Vec<_> = stream.collect().await;
+        let text = TokenEvent::Text { text: "ab".into(), tokens: 3 };
+        assert_eq!(events, [text, TokenEvent::Done(usage())]);
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_vanishes_is_seen_as_gone() {
+        let (sink, stream) = TokenStream::channel();
+        let reader = tokio::spawn(stream.collect::<Vec<_>>());
+        tokio::task::yield_now().await;
+        drop(sink);
+        assert_eq!(reader.await.unwrap(), [TokenEvent::Failed(EngineError::Gone)]);
+    }
+
+    #[test]
+    fn dropping_the_stream_cancels() {
+        let (sink, stream) = TokenStream::channel();
+        assert!(!sink.is_cancelled());
+        drop(stream);
+        assert!(sink.is_cancelled());
+    }
+}

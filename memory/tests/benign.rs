@@ -1,0 +1,44 @@
+//! Fleet's own sources, documents and lock file hold no secret, so nothing in them may be flagged.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use fleet_memory::SecretRedactor;
+use fleet_runtime::{ProjectId, Redactor};
+
+/// Every text file below a folder, build output and git's own files aside.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() && !["target", ".git", "__pycache__"].iter().any(|skip| name == *skip) {
+            files(&entry.path(), found);
+        } else if kind.is_file() {
+            found.push(entry.path());
+        }
+    }
+}
+
+#[test]
+fn the_projects_own_sources_and_lock_file_are_left_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut paths = Vec::new();
+    files(&root, &mut paths);
+    let redactor = SecretRedactor::new([1; 32]);
+    let project: ProjectId = "fleet".parse().unwrap();
+    let (mut bytes, mut flagged) = (0, Vec::new());
+    for path in paths {
+        let Ok(text) = fs::read_to_string(&path) else { continue };
+        bytes += text.len();
+        if let Cow::Owned(redacted) = redactor.redact(&project, &text) {
+            let placeholder = redacted.split('⟦').nth(1).unwrap_or_default().split('⟧').next().unwrap_or_default();
+            flagged.push(format!("{}: {placeholder}", path.display()));
+        }
+    }
+    println!("{bytes} bytes of benign text");
+    assert!(bytes > 200_000, "the sources were not found");
+    assert!(flagged.is_empty(), "{}", flagged.join("\n"));
+}

@@ -1,0 +1,173 @@
+//! One ractor actor per life of one of ours.
+//!
+//! ractor gives the loop, the supervision events and the kill; everything that a user of actors
+//! sees is added here: the bounded mailbox, an orderly end of the children whatever ended the
+//! parent, and errors instead of panics.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Actor;
+use super::context::Context;
+use super::error::ActorError;
+use super::lifeline::Lifeline;
+use super::slot::Slot;
+
+/// A message in a mailbox, with the room that it takes there.
+///
+/// The hand-written `ractor::Message` is what keeps our messages local: with ractor's `cluster`
+/// feature many plain types are remotable by themselves, and each remotable actor would be
+/// mirrored on every connected node.
+pub(crate) struct Mail<M> {
+    body: M,
+    room: OwnedSemaphorePermit,
+}
+
+impl<M> Mail<M> {
+    pub(crate) fn new(body: M, room: OwnedSemaphorePermit) -> Self {
+        Self { body, room }
+    }
+}
+
+impl<M: Send + 'static> ractor::Message for Mail<M> {}
+
+/// Hosts one life of an `A`.
+struct Host<A>(PhantomData<fn() -> A>);
+
+/// What one life starts from.
+struct Birth<A: Actor> {
+    args: A::Args,
+    slot: Arc<Slot<A::Msg>>,
+    lifeline: Arc<Lifeline>,
+}
+
+struct Life<A: Actor> {
+    actor: A,
+    ctx: Context<A::Msg>,
+}
+
+/// Starts one life of an actor under `supervisor`.
+pub(crate) async fn start_child<A: Actor>(
+    args: A::Args,
+    slot: Arc<Slot<A::Msg>>,
+    lifeline: Arc<Lifeline>,
+    supervisor: ActorCell,
+) -> Result<ActorCell, ActorError> {
+    let birth = Birth {
+        args,
+        slot,
+        lifeline,
+    };
+    let host = Host::<A>(PhantomData);
+    match <Host<A> as ractor::Actor>::spawn_linked(None, host, birth, supervisor).await {
+        Ok((instance, _)) => Ok(instance.get_cell()),
+        Err(ractor::SpawnErr::StartupFailed(e)) => Err(as_actor_error(e)),
+        Err(e) => Err(ActorError::failed(e)),
+    }
+}
+
+impl<A: Actor> ractor::Actor for Host<A> {
+    type Msg = Mail<A::Msg>;
+    type State = Life<A>;
+    type Arguments = Birth<A>;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        birth: Birth<A>,
+    ) -> Result<Life<A>, ActorProcessingErr> {
+        let Birth {
+            args,
+            slot,
+            lifeline,
+        } = birth;
+        lifeline.attach(myself.get_cell(), A::supervision());
+        let ctx = Context::new(slot, lifeline);
+        match caught(A::start(args, &ctx)).await {
+            Ok(actor) => Ok(Life { actor, ctx }),
+            Err(e) => {
+                ctx.lifeline().end_children().await;
+                Err(e.into())
+            }
+        }
+    }
+
+    async fn post_start(
+        &self,
+        myself: ActorRef<Self::Msg>,
+        life: &mut Life<A>,
+    ) -> Result<(), ActorProcessingErr> {
+        life.ctx.slot().move_in(myself);
+        Ok(())
+    }
+
+    async fn handle(
+        &self,
+        _: ActorRef<Self::Msg>,
+        mail: Mail<A::Msg>,
+        life: &mut Life<A>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Mail { body, room } = mail;
+        // The message has been taken: from here it isn't waiting any more.
+        drop(room);
+        let result = caught(life.actor.handle(body, &life.ctx)).await;
+        life.ctx.lifeline().fail_with(result).await
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Self::Msg>,
+        event: SupervisionEvent,
+        life: &mut Life<A>,
+    ) -> Result<(), ActorProcessingErr> {
+        // The only ractor child is the supervisor of our children, and it fails when it gives up.
+        let SupervisionEvent::ActorFailed(_, why) = event else {
+            return Ok(());
+        };
+        life.ctx
+            .lifeline()
+            .fail_with(Err(as_actor_error(why)))
+            .await
+    }
+
+    async fn post_stop(
+        &self,
+        _: ActorRef<Self::Msg>,
+        life: &mut Life<A>,
+    ) -> Result<(), ActorProcessingErr> {
+        life.ctx.lifeline().end_children().await;
+        let goodbye = async {
+            life.actor.stopped(&life.ctx).await;
+            Ok(())
+        };
+        caught(goodbye).await.map_err(Into::into)
+    }
+}
+
+/// Runs a piece of an actor; a panic becomes an error like any other.
+async fn caught<T>(f: impl Future<Output = Result<T, ActorError>>) -> Result<T, ActorError> {
+    match AssertUnwindSafe(f).catch_unwind().await {
+        Ok(result) => result,
+        Err(panic) => Err(ActorError::Panicked(panic_text(&*panic))),
+    }
+}
+
+/// The text of a panic, where it has one.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no text".into())
+}
+
+fn as_actor_error(e: ActorProcessingErr) -> ActorError {
+    match e.downcast::<ActorError>() {
+        Ok(e) => *e,
+        Err(e) => ActorError::failed(e),
+    }
+}

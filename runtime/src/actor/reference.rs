@@ -1,0 +1,222 @@
+//! The only way to an actor.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use wincode::adapter::FromInto;
+use wincode::{SchemaRead, SchemaWrite};
+
+use super::Message;
+use super::address::ActorAddr;
+use super::crossing::{self, LeftPorts, Link, Refusal};
+use super::error::{AskError, SendError};
+use super::reply::ReplyTo;
+use super::slot::Slot;
+use crate::codec::Wire;
+
+/// A reference to an actor: cheap to clone, sendable in messages, good over the actor's restarts.
+#[derive(SchemaWrite, SchemaRead)]
+pub struct Ref<M> {
+    #[wincode(with = "FromInto<ActorAddr, Target<M>>")]
+    target: Target<M>,
+}
+
+enum Target<M> {
+    Here(Arc<Slot<M>>),
+    There(Arc<Remote>),
+}
+
+struct Remote {
+    /// The last life of the actor that we heard of.
+    addr: Mutex<ActorAddr>,
+    /// None: the address was read outside of a crossing, so there is no way to it.
+    link: Option<Arc<dyn Link>>,
+}
+
+impl<M: Message> Ref<M> {
+    /// Sends, and waits while the mailbox is full. At most once: `Ok` means queued, not handled.
+    pub async fn tell(&self, msg: M) -> Result<(), SendError> {
+        match &self.target {
+            Target::Here(slot) => slot.send(msg).await,
+            Target::There(remote) => remote.tell(msg).await,
+        }
+    }
+
+    /// Sends if there is room now.
+    pub fn try_tell(&self, msg: M) -> Result<(), SendError> {
+        match &self.target {
+            Target::Here(slot) => slot.try_send(msg),
+            Target::There(remote) => remote.try_tell(msg),
+        }
+    }
+
+    /// Asks, and waits for the answer until the deadline.
+    ///
+    /// A replier that drops its port unanswered (it failed, or chose not to answer) is reported
+    /// at once as [`AskError::Unknown`]; the deadline is only for silence.
+    pub async fn ask<R, F>(&self, deadline: Duration, question: F) -> Result<R, AskError>
+    where
+        R: Wire + Send + 'static,
+        F: FnOnce(ReplyTo<R>) -> M,
+    {
+        let until = tokio::time::Instant::now() + deadline;
+        let (reply, answer) = ReplyTo::channel();
+        match tokio::time::timeout_at(until, self.tell(question(reply))).await {
+            Ok(sent) => sent?,
+            Err(_) => return Err(AskError::Busy),
+        }
+        match tokio::time::timeout_at(until, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(AskError::Unknown("nobody answers any more")),
+            Err(_) => Err(AskError::Unknown("the deadline has passed")),
+        }
+    }
+}
+
+impl<M: Send + 'static> Ref<M> {
+    /// The address of the actor's present life, as far as is known here.
+    pub fn addr(&self) -> ActorAddr {
+        self.target.addr()
+    }
+
+    /// True once the actor is known to have ended for good.
+    pub fn is_gone(&self) -> bool {
+        match &self.target {
+            Target::Here(slot) => slot.is_gone(),
+            Target::There(_) => false,
+        }
+    }
+
+    pub(crate) fn here(slot: Arc<Slot<M>>) -> Self {
+        Self {
+            target: Target::Here(slot),
+        }
+    }
+
+    pub(super) fn there(addr: ActorAddr, link: Arc<dyn Link>) -> Self {
+        Self {
+            target: Target::remote(addr, Some(link)),
+        }
+    }
+}
+
+impl<M: Send + 'static> Target<M> {
+    fn addr(&self) -> ActorAddr {
+        match self {
+            Self::Here(slot) => slot.addr(),
+            Self::There(remote) => remote.addr(),
+        }
+    }
+}
+
+impl<M> Target<M> {
+    fn remote(addr: ActorAddr, link: Option<Arc<dyn Link>>) -> Self {
+        Self::There(Arc::new(Remote {
+            addr: Mutex::new(addr),
+            link,
+        }))
+    }
+}
+
+impl Remote {
+    fn addr(&self) -> ActorAddr {
+        *self.addr.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn tell<M: Message>(&self, msg: M) -> Result<(), SendError> {
+        let link = self.link()?;
+        let (bytes, left) = pack_for(&msg, link)?;
+        let mut sent = link.deliver(self.addr(), M::KIND, bytes.clone()).await;
+        if let Err(refusal) = sent {
+            // A refused message was not delivered, so the new life may get it: still at most once.
+            sent = link.deliver(self.follow(refusal)?, M::KIND, bytes).await;
+        }
+        self.settle(sent, left)
+    }
+
+    fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError> {
+        let link = self.link()?;
+        let (bytes, left) = pack_for(&msg, link)?;
+        let mut sent = link.try_deliver(self.addr(), M::KIND, bytes.clone());
+        if let Err(refusal) = sent {
+            sent = link.try_deliver(self.follow(refusal)?, M::KIND, bytes);
+        }
+        self.settle(sent, left)
+    }
+
+    fn link(&self) -> Result<&Arc<dyn Link>, SendError> {
+        let no_way = || SendError::NotSent(format!("no link leads to {}", self.addr()));
+        self.link.as_ref().ok_or_else(no_way)
+    }
+
+    fn settle(&self, sent: Result<(), Refusal>, left: LeftPorts) -> Result<(), SendError> {
+        match sent {
+            Ok(()) => {
+                left.keep();
+                Ok(())
+            }
+            Err(refusal) => self.follow(refusal).and_then(|to| {
+                Err(SendError::NotSent(format!(
+                    "it moves too fast: now at {to}"
+                )))
+            }),
+        }
+    }
+
+    /// What a refusal means to the sender: a newer address to try, or an error.
+    fn follow(&self, refusal: Refusal) -> Result<ActorAddr, SendError> {
+        match refusal {
+            Refusal::Gone => Err(SendError::Gone),
+            Refusal::Busy => Err(SendError::Busy),
+            Refusal::NotSent(why) => Err(SendError::NotSent(why)),
+            Refusal::Moved(to) => {
+                let mut addr = self.addr.lock().unwrap_or_else(PoisonError::into_inner);
+                let newer = to.actor == addr.actor && to.generation > addr.generation;
+                if !newer {
+                    return Err(SendError::NotSent(format!("{addr} was refused")));
+                }
+                *addr = to;
+                Ok(to)
+            }
+        }
+    }
+}
+
+fn pack_for<M: Message>(msg: &M, link: &Arc<dyn Link>) -> Result<(Bytes, LeftPorts), SendError> {
+    let (bytes, left) = crossing::pack(msg, link).map_err(|e| SendError::NotSent(e.to_string()))?;
+    Ok((bytes.into(), left))
+}
+
+impl<M: Send + 'static> From<&Target<M>> for ActorAddr {
+    fn from(target: &Target<M>) -> Self {
+        target.addr()
+    }
+}
+
+impl<M> From<ActorAddr> for Target<M> {
+    fn from(addr: ActorAddr) -> Self {
+        Self::remote(addr, crossing::current_link())
+    }
+}
+
+impl<M> Clone for Ref<M> {
+    fn clone(&self) -> Self {
+        Self {
+            target: match &self.target {
+                Target::Here(slot) => Target::Here(slot.clone()),
+                Target::There(remote) => Target::There(remote.clone()),
+            },
+        }
+    }
+}
+
+impl<M: Send + 'static> fmt::Debug for Ref<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.target {
+            Target::Here(slot) => write!(f, "Ref({} {})", slot.name(), slot.addr()),
+            Target::There(remote) => write!(f, "Ref(remote {})", remote.addr()),
+        }
+    }
+}

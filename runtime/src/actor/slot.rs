@@ -1,0 +1,165 @@
+//! The place that an actor lives in, which outlasts its restarts.
+//!
+//! References point at a slot, never at a running instance. While an actor is being restarted
+//! its messages wait here, within the same bound as its mailbox; when it has ended for good the
+//! slot is closed and every sender is told `Gone`.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ractor::ActorRef;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::address::ActorAddr;
+use super::error::SendError;
+use super::host::Mail;
+use crate::id::Generation;
+
+/// How many messages may wait for one actor.
+pub(crate) const MAILBOX: usize = 1024;
+
+pub(crate) struct Slot<M> {
+    name: String,
+    permits: Arc<Semaphore>,
+    tenancy: Mutex<Tenancy<M>>,
+}
+
+struct Tenancy<M> {
+    addr: ActorAddr,
+    state: State<M>,
+}
+
+enum State<M> {
+    Live(ActorRef<Mail<M>>),
+    /// Not started yet, or between two lives: what arrives waits.
+    Away(Vec<Mail<M>>),
+    Gone,
+}
+
+impl<M: Send + 'static> Slot<M> {
+    pub(crate) fn new(name: String, addr: ActorAddr, mailbox: usize) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            permits: Arc::new(Semaphore::new(mailbox.clamp(1, Semaphore::MAX_PERMITS))),
+            tenancy: Mutex::new(Tenancy {
+                addr,
+                state: State::Away(Vec::new()),
+            }),
+        })
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn addr(&self) -> ActorAddr {
+        self.lock().addr
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        matches!(self.lock().state, State::Gone)
+    }
+
+    pub(crate) async fn send(&self, msg: M) -> Result<(), SendError> {
+        let permit = self.permit().await?;
+        self.put(Mail::new(msg, permit))
+    }
+
+    pub(crate) fn try_send(&self, msg: M) -> Result<(), SendError> {
+        let permit = self.try_permit()?;
+        self.put(Mail::new(msg, permit))
+    }
+
+    pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, SendError> {
+        self.permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| SendError::Gone)
+    }
+
+    pub(crate) fn try_permit(&self) -> Result<OwnedSemaphorePermit, SendError> {
+        use tokio::sync::TryAcquireError::{Closed, NoPermits};
+        self.permits
+            .clone()
+            .try_acquire_owned()
+            .map_err(|e| match e {
+                NoPermits => SendError::Busy,
+                Closed => SendError::Gone,
+            })
+    }
+
+    /// Whether that is the present life of the actor; else which one is.
+    pub(crate) fn admits(&self, at: ActorAddr) -> Result<(), ActorAddr> {
+        let now = self.addr();
+        if now == at { Ok(()) } else { Err(now) }
+    }
+
+    /// Delivers to exactly that life of the actor; an address of another life is refused.
+    pub(crate) fn put_at(&self, at: ActorAddr, mail: Mail<M>) -> Result<(), ActorAddr> {
+        let mut tenancy = self.lock();
+        if tenancy.addr != at {
+            return Err(tenancy.addr);
+        }
+        tenancy.put(mail).map_err(|_| at)
+    }
+
+    fn put(&self, mail: Mail<M>) -> Result<(), SendError> {
+        self.lock().put(mail)
+    }
+
+    /// An instance is up: what has waited goes to it first, in the order in which it came.
+    pub(crate) fn move_in(&self, instance: ActorRef<Mail<M>>) {
+        let mut tenancy = self.lock();
+        let before = std::mem::replace(&mut tenancy.state, State::Live(instance));
+        if let State::Away(waiting) = before {
+            for mail in waiting {
+                // Fails only if the new instance has ended already; then this waits for the next.
+                let _ = tenancy.put(mail);
+            }
+        }
+    }
+
+    /// The instance has ended and another will come, of the next generation.
+    pub(crate) fn move_out(&self) -> Generation {
+        let mut tenancy = self.lock();
+        tenancy.addr.generation = tenancy.addr.generation.next();
+        if let State::Live(_) = tenancy.state {
+            tenancy.state = State::Away(Vec::new());
+        }
+        tenancy.addr.generation
+    }
+
+    /// The actor has ended for good. Questions that wait here are told at once.
+    pub(crate) fn close(&self) {
+        let before = std::mem::replace(&mut self.lock().state, State::Gone);
+        self.permits.close();
+        // Outside the lock: dropping messages may run code of theirs.
+        drop(before);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tenancy<M>> {
+        // The state is replaced whole, so a panic elsewhere can't have left it half-written.
+        self.tenancy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Send + 'static> Tenancy<M> {
+    fn put(&mut self, mail: Mail<M>) -> Result<(), SendError> {
+        match &mut self.state {
+            State::Live(instance) => match instance.send_message(mail) {
+                Ok(()) => Ok(()),
+                // It has ended and its supervisor hasn't said yet what follows: wait for that.
+                Err(ractor::MessagingErr::SendErr(mail)) => {
+                    self.state = State::Away(vec![mail]);
+                    Ok(())
+                }
+                Err(e) => Err(SendError::NotSent(e.to_string())),
+            },
+            State::Away(waiting) => {
+                waiting.push(mail);
+                Ok(())
+            }
+            State::Gone => Err(SendError::Gone),
+        }
+    }
+}

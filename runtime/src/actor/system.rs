@@ -1,0 +1,194 @@
+//! The actors of one process: their root, and the table by which a link finds them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use super::address::ActorAddr;
+use super::crossing::{Link, Refusal, decode_crossing};
+use super::error::{ActorError, SendError};
+use super::host::Mail;
+use super::reference::Ref;
+use super::slot::Slot;
+use super::{Actor, Message};
+use crate::id::{ActorId, Generation, Incarnation, NodeId};
+use crate::supervise::{ChildOptions, Supervisor, SupervisorOptions};
+
+/// The actor system of one process. Cheap to clone.
+#[derive(Clone)]
+pub struct System {
+    home: Home,
+    root: Supervisor,
+}
+
+impl System {
+    /// Starts an empty system for this life of a node.
+    pub async fn start(node: NodeId, incarnation: Incarnation) -> Result<Self, ActorError> {
+        let home = Home::new(node, incarnation);
+        let options = SupervisorOptions::default();
+        let root = Supervisor::start(home.clone(), CancellationToken::new(), options, None).await?;
+        Ok(Self { home, root })
+    }
+
+    /// Starts an actor at the root.
+    pub async fn spawn<A: Actor>(
+        &self,
+        name: impl Into<String>,
+        args: A::Args,
+        options: ChildOptions,
+    ) -> Result<Ref<A::Msg>, ActorError> {
+        self.root.spawn::<A>(name.into(), args, options).await
+    }
+
+    /// Ends an actor at the root in good order, with all that it started.
+    pub async fn stop(&self, name: &str) {
+        self.root.stop_child(name).await;
+    }
+
+    /// Ends every actor in good order, youngest first. Returns when all have ended.
+    pub async fn shutdown(&self) {
+        self.root.stop().await;
+    }
+
+    /// Resolves when the root has ended: after [`System::shutdown`], or because it gave up.
+    pub async fn ended(&self) {
+        self.root.ended().await;
+    }
+
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+}
+
+/// Where the actors of this process live, by id.
+#[derive(Clone)]
+pub(crate) struct Home(Arc<Inner>);
+
+struct Inner {
+    node: NodeId,
+    incarnation: Incarnation,
+    slots: RwLock<HashMap<ActorId, Weak<dyn AnySlot>>>,
+}
+
+impl Home {
+    fn new(node: NodeId, incarnation: Incarnation) -> Self {
+        Self(Arc::new(Inner {
+            node,
+            incarnation,
+            slots: RwLock::default(),
+        }))
+    }
+
+    /// Makes the place for a new actor.
+    pub(crate) fn settle<M: Message>(&self, name: String, mailbox: usize) -> Arc<Slot<M>> {
+        let addr = ActorAddr {
+            node: self.0.node,
+            incarnation: self.0.incarnation,
+            actor: ActorId::new_random(),
+            generation: Generation(1),
+        };
+        let slot = Slot::new(name, addr, mailbox);
+        let any: Arc<dyn AnySlot> = slot.clone();
+        self.0
+            .slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(addr.actor, Arc::downgrade(&any));
+        slot
+    }
+
+    /// The actor has ended for good.
+    pub(crate) fn forget(&self, actor: ActorId) {
+        self.0
+            .slots
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&actor);
+    }
+
+    pub(super) fn find(&self, addr: ActorAddr) -> Option<Arc<dyn AnySlot>> {
+        if (addr.node, addr.incarnation) != (self.0.node, self.0.incarnation) {
+            return None;
+        }
+        let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&addr.actor)?.upgrade()
+    }
+}
+
+/// A slot whose message type isn't known here.
+pub(super) trait AnySlot: Send + Sync {
+    /// Decodes and queues a message; waits for room up to `patience`.
+    fn deliver<'a>(
+        self: Arc<Self>,
+        packet: Packet<'a>,
+        link: &'a Arc<dyn Link>,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<(), Refusal>>;
+
+    fn try_deliver(&self, packet: Packet<'_>, link: &Arc<dyn Link>) -> Result<(), Refusal>;
+}
+
+/// An encoded message on its way into a slot.
+pub(super) struct Packet<'a> {
+    pub(super) to: ActorAddr,
+    pub(super) kind: &'a str,
+    pub(super) payload: Bytes,
+}
+
+impl<M: Message> AnySlot for Slot<M> {
+    fn deliver<'a>(
+        self: Arc<Self>,
+        packet: Packet<'a>,
+        link: &'a Arc<dyn Link>,
+        patience: Duration,
+    ) -> BoxFuture<'a, Result<(), Refusal>> {
+        Box::pin(async move {
+            let room = tokio::time::timeout(patience, self.permit()).await;
+            let room = room.map_err(|_| Refusal::Busy)?.map_err(refused)?;
+            self.open(packet, link, room)
+        })
+    }
+
+    fn try_deliver(&self, packet: Packet<'_>, link: &Arc<dyn Link>) -> Result<(), Refusal> {
+        let room = self.try_permit().map_err(refused)?;
+        self.open(packet, link, room)
+    }
+}
+
+impl<M: Message> Slot<M> {
+    fn open(
+        &self,
+        packet: Packet<'_>,
+        link: &Arc<dyn Link>,
+        room: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<(), Refusal> {
+        if packet.kind != M::KIND {
+            return Err(Refusal::NotSent(format!(
+                "a {} is sent to an actor of {}",
+                packet.kind,
+                M::KIND
+            )));
+        }
+        // Before decoding: what is going to be refused must not take its reply ports along.
+        self.admits(packet.to).map_err(Refusal::Moved)?;
+        let msg =
+            decode_crossing(&packet.payload, link).map_err(|e| Refusal::NotSent(e.to_string()))?;
+        match self.put_at(packet.to, Mail::new(msg, room)) {
+            Ok(()) => Ok(()),
+            Err(now) if now == packet.to => Err(Refusal::Gone),
+            Err(now) => Err(Refusal::Moved(now)),
+        }
+    }
+}
+
+fn refused(e: SendError) -> Refusal {
+    match e {
+        SendError::NotSent(why) => Refusal::NotSent(why),
+        SendError::Busy => Refusal::Busy,
+        SendError::Gone => Refusal::Gone,
+    }
+}

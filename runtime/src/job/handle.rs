@@ -1,0 +1,116 @@
+//! The way to the jobs service.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::kind::JobKind;
+use super::options::JobsOptions;
+use super::record::{JobError, JobRecord, JobSubmit};
+use super::service::{JobsActor, JobsArgs, JobsMsg};
+use crate::actor::{ActorError, Json, Ref, ReplyTo, System};
+use crate::blob::BlobStore;
+use crate::id::JobId;
+use crate::journal::{Author, Journal};
+use crate::progress::ProgressBus;
+use crate::redact::Redactor;
+use crate::supervise::ChildOptions;
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct JobsPorts {
+    pub journal: Arc<dyn Journal>,
+    pub redactor: Arc<dyn Redactor>,
+    pub blobs: BlobStore,
+    pub progress: ProgressBus,
+}
+
+/// The jobs service. Cheap to clone; every call has a deadline.
+#[derive(Clone, Debug)]
+pub struct Jobs {
+    actor: Ref<JobsMsg>,
+    stop_deadline: Duration,
+}
+
+/// A call may wait behind a few starts, each of which is a few fsyncs.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+type Answer<T> = ReplyTo<Json<Result<T, JobError>>>;
+
+impl Jobs {
+    /// The name of the service among the system's root actors.
+    pub const NAME: &'static str = "jobs";
+
+    /// Starts the service: folds what is recorded, queues again what was lost, goes on.
+    pub async fn start(
+        system: &System,
+        options: JobsOptions,
+        kinds: Vec<Arc<dyn JobKind>>,
+        ports: JobsPorts,
+    ) -> Result<Self, ActorError> {
+        let stop_deadline = options.stop_grace + DEADLINE;
+        // The grace for the runs comes on top of that for the service itself.
+        let grace = options.stop_grace + Duration::from_secs(5);
+        let child = ChildOptions {
+            grace,
+            ..ChildOptions::default()
+        };
+        let args = JobsArgs::new(options, kinds, ports);
+        let actor = system.spawn::<JobsActor>(Self::NAME, args, child).await?;
+        Ok(Self {
+            actor,
+            stop_deadline,
+        })
+    }
+
+    /// Submits a job. When this returns `Ok`, the job is on disk and will be done.
+    pub async fn submit(&self, submit: JobSubmit) -> Result<JobRecord, JobError> {
+        let submit = Json::new(submit);
+        self.ask(DEADLINE, |reply| JobsMsg::Submit { submit, reply })
+            .await
+    }
+
+    pub async fn get(&self, job: &JobId) -> Result<JobRecord, JobError> {
+        let job = job.clone();
+        self.ask(DEADLINE, |reply| JobsMsg::Get { job, reply })
+            .await
+    }
+
+    /// All jobs, oldest first.
+    pub async fn list(&self) -> Result<Vec<JobRecord>, JobError> {
+        self.ask(DEADLINE, |reply| JobsMsg::List { reply }).await
+    }
+
+    /// Stops a job and returns when it has ended; one that has ended is returned as it is.
+    pub async fn stop(&self, job: &JobId, by: Author, reason: &str) -> Result<JobRecord, JobError> {
+        let (job, reason) = (job.clone(), reason.to_owned());
+        self.ask(self.stop_deadline, |reply| JobsMsg::Stop {
+            job,
+            by,
+            reason,
+            reply,
+        })
+        .await
+    }
+
+    /// Deletes a job that has ended, with all that is recorded of it.
+    pub async fn delete(&self, job: &JobId) -> Result<(), JobError> {
+        let job = job.clone();
+        self.ask(DEADLINE, |reply| JobsMsg::Delete { job, reply })
+            .await
+    }
+
+    async fn ask<T>(
+        &self,
+        deadline: Duration,
+        question: impl FnOnce(Answer<T>) -> JobsMsg,
+    ) -> Result<T, JobError>
+    where
+        T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
+    {
+        let answer = self.actor.ask(deadline, question).await;
+        let answer = answer.map_err(|e| JobError::Unavailable(e.to_string()))?;
+        answer
+            .take()
+            .unwrap_or_else(|e| Err(JobError::Unavailable(e)))
+    }
+}

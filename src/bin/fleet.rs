@@ -1,0 +1,5 @@
+//! Fleet's client.
+
+fn main() -> std::process::ExitCode {
+    fleet::cli::main()
+}

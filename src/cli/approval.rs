@@ -1,0 +1,85 @@
+//! `fleet approval …`: what waits for a person, and the person's word.
+
+use fleet_actors::gate::Approval;
+use fleet_api::wire;
+
+use super::args::{ApprovalCommand, Global, Verdict};
+use super::client::Client;
+use super::exit::Exit;
+use super::failure::{Failure, Outcome};
+use super::table;
+use super::terminal::Terminal;
+
+/// Runs a `fleet approval` command.
+pub async fn run(global: &Global, terminal: &Terminal, command: &ApprovalCommand) -> Outcome {
+    let client = Client::open(global).await?;
+    match command {
+        ApprovalCommand::List => list(&client, terminal).await,
+        ApprovalCommand::Approve(args) => {
+            decide(&client, terminal, args, wire::Verdict::Approve).await
+        }
+        ApprovalCommand::Reject(args) => {
+            decide(&client, terminal, args, wire::Verdict::Reject).await
+        }
+    }
+}
+
+async fn list(client: &Client, terminal: &Terminal) -> Outcome {
+    let waiting = client.approvals().await?;
+    if terminal.json_wanted() {
+        terminal.json(&waiting)?;
+        return Ok(Exit::Ok);
+    }
+    if waiting.is_empty() {
+        terminal.note("nothing waits for a decision");
+        return Ok(Exit::Ok);
+    }
+    let mut table = table::table(["APPROVAL", "JOB", "OPENED", "EXPIRES", "QUESTION"]);
+    for approval in &waiting {
+        let cells = [
+            approval.id.clone(),
+            approval.job.clone(),
+            table::time(approval.opened_at),
+            table::time(approval.expires_at),
+            approval.question.clone(),
+        ];
+        table::row(&mut table, cells);
+    }
+    terminal.data(table::text(&table))?;
+    Ok(Exit::Ok)
+}
+
+async fn decide(
+    client: &Client,
+    terminal: &Terminal,
+    args: &Verdict,
+    verdict: wire::Verdict,
+) -> Outcome {
+    let id = resolve(&client.approvals().await?, &args.id)?;
+    let decided = client.decide(&id, verdict, &args.comment).await?;
+    if terminal.json_wanted() {
+        terminal.json(&decided)?;
+        return Ok(Exit::Ok);
+    }
+    let word = match verdict {
+        wire::Verdict::Approve => "approved",
+        wire::Verdict::Reject => "rejected",
+    };
+    terminal.good(format_args!("{id} {word}"));
+    Ok(Exit::Ok)
+}
+
+/// The approval that is meant: by its id, or by its job's where only one is open.
+fn resolve(waiting: &[Approval], given: &str) -> Result<String, Failure> {
+    let of_job: Vec<&Approval> =
+        waiting.iter().filter(|a| a.job == given).collect();
+    match of_job.as_slice() {
+        [] => Ok(given.to_owned()),
+        [one] => Ok(one.id.clone()),
+        several => Err(Failure::new(
+            Exit::NotFoundOrConflict,
+            format!("{} approvals of job {given} are open", several.len()),
+            "name one of them: fleet approval list",
+        )),
+    }
+}

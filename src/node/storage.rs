@@ -1,0 +1,104 @@
+//! What a node keeps on its disk, and what it clears away.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use fleet_memory::SecretRedactor;
+use fleet_runtime::job::Jobs;
+use fleet_runtime::{BlobStore, JobId, OpenReport, SqliteJournal};
+
+use super::identity::Identity;
+use crate::config::Config;
+use crate::state::{StateDir, create_private};
+
+/// The opened stores.
+pub(super) struct Storage {
+    pub(super) identity: Identity,
+    pub(super) journal: Arc<SqliteJournal>,
+    pub(super) blobs: BlobStore,
+    pub(super) redactor: Arc<SecretRedactor>,
+    /// What opening the journal found, for people.
+    pub(super) found: Vec<String>,
+}
+
+impl Storage {
+    /// Opens everything that lies in the state directory.
+    pub(super) fn open(config: &Config, state: &StateDir) -> anyhow::Result<Self> {
+        let redactor = SecretRedactor::load_or_create(&state.join("redaction.key"))?;
+        let dir = state.join("journal");
+        let (journal, report) = SqliteJournal::open(&dir, &config.journal).map_err(|e| {
+            anyhow::anyhow!("{}: the journal in {} can't be opened: {e}", e.code(), dir.display())
+        })?;
+        Ok(Self {
+            identity: Identity::next(&state.join("node.json"))
+                .with_context(|| format!("can't keep the node's identity in {}", state.path().display()))?,
+            journal: Arc::new(journal),
+            blobs: BlobStore::open(&state.join("blobs"), config.blobs.clone())?,
+            redactor: Arc::new(redactor),
+            found: tell(&report),
+        })
+    }
+}
+
+/// What was found when the journal was opened. A cut is never passed over in silence.
+fn tell(report: &OpenReport) -> Vec<String> {
+    let mut told = Vec::new();
+    if !report.clean && report.last_position.get() > 0 {
+        told.push(format!(
+            "the last run ended without closing it; {} events checked, the last is {}",
+            report.checked, report.last_position
+        ));
+    }
+    for cut in &report.cuts {
+        told.push(format!("CUT at {cut}"));
+    }
+    if let Some(kept) = &report.kept_at {
+        told.push(format!("the files as they were found are kept in {}", kept.display()));
+    }
+    told
+}
+
+/// Makes a directory empty: what lies in it is a dead run's.
+pub(super) fn empty_dir(dir: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            return Err(e).with_context(|| format!("can't clear {}", dir.display()));
+        }
+        _ => {}
+    }
+    Ok(create_private(dir)?)
+}
+
+/// Removes the bases of jobs that have ended or are gone. A base is a cache: it could be made again.
+pub(super) async fn drop_old_bases(bases: &Path, jobs: &Jobs) -> anyhow::Result<()> {
+    let open: HashSet<String> = jobs
+        .list()
+        .await?
+        .into_iter()
+        .filter(|job| !job.state.is_ended())
+        .map(|job| job.id.to_string())
+        .collect();
+    for entry in std::fs::read_dir(bases)?.flatten() {
+        if !open.contains(entry.file_name().to_string_lossy().as_ref()) {
+            remove(&entry.path());
+        }
+    }
+    Ok(())
+}
+
+/// What is to be done with a job's base when the job is deleted.
+pub(super) fn forget_base(bases: PathBuf) -> fleet_api::Forget {
+    Arc::new(move |job: &JobId| remove(&bases.join(job.as_str())))
+}
+
+fn remove(dir: &Path) {
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(dir = %dir.display(), error = %e, "can't remove the base of a job");
+        }
+        _ => {}
+    }
+}

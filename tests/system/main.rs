@@ -1,0 +1,10 @@
+//! Whole-system tests: real processes of both programs, a real git repository, the sandbox, and the mock engine's script.
+//! One binary, so that it is linked once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+mod bad_input;
+mod crash;
+mod harness;
+mod start;
+mod story;
