@@ -10,6 +10,7 @@ mod storage;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use fleet_actors::gate::Approvals;
@@ -35,6 +36,9 @@ use crate::config::Config;
 use crate::state::{StateDir, StateLock, create_private};
 use engines::Loading;
 use storage::Storage;
+
+/// How long requests that are being served may take to end when the node stops.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// A node that is ready to serve.
 pub struct Node {
@@ -94,19 +98,23 @@ impl Node {
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
         let Self { listener, api, system, loading, banner: _, _lock: lock } = self;
         let (end, ended) = watch::channel(());
-        let served = tokio::spawn(fleet_api::serve(listener, api, closed(ended)));
+        let mut served = tokio::spawn(fleet_api::serve(listener, api, closed(ended)));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             () = system.ended() => Err(anyhow::anyhow!("the node's actors gave up; see the log above")),
             why = loading.failed() => Err(anyhow::anyhow!(why)),
+            broken = &mut served => Err(anyhow::anyhow!("the listener broke off: {broken:?}")),
         };
         tracing::info!("stopping");
         // The listener first: what it would accept now could not be done any more.
         drop(end);
-        let served = served.await;
+        if !served.is_finished() && tokio::time::timeout(DRAIN, &mut served).await.is_err() {
+            tracing::warn!("some requests didn't end in time");
+            served.abort();
+        }
         system.shutdown().await;
         drop(lock);
-        outcome.and(served.context("the listener broke off")?.context("the listener failed"))
+        outcome
     }
 }
 
@@ -178,7 +186,7 @@ impl Parts<'_> {
         };
         let gateway = GatewayOptions {
             bench: bench.clone(),
-            authorizer: Arc::new(Policy::default()),
+            authorizer: Arc::new(Policy),
             guard: Arc::new(SecretGuard(self.storage.redactor.clone())),
             max_workspaces: 64,
         };
@@ -189,7 +197,7 @@ impl Parts<'_> {
             system: system.clone(),
             node: self.config.node.name.clone(),
             memory: MemoryHandle::new(memory),
-            engine: EngineHandle::new(engine.clone()),
+            engine: EngineHandle::start(system, "engine", engine.clone()).await?,
             gateway: GatewayHandle::start(system, gateway).await?,
             bench,
             caps: fleet_tools::repo::Caps::default(),

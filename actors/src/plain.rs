@@ -11,7 +11,7 @@ pub fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.trim().chars() {
         match c {
-            '\n' | '\r' | '\t' => {
+            c if c.is_whitespace() => {
                 if !out.ends_with(' ') {
                     out.push(' ');
                 }

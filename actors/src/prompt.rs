@@ -16,7 +16,7 @@ You rewrite one function, change as little as possible, and answer with code onl
 
 /// What a developer may call, where the tools are offered.
 const TOOLS: &str = "You may call a tool by answering with nothing but JSON: {\"tool\": NAME, \"args\": {…}}. \
-Tools: list {}, read {\"path\"}, search {\"text\"}. When you know enough, answer with the code.";
+Tools: list {}, read {\"path\"}, search {\"pattern\"}. When you know enough, answer with the code.";
 
 /// Asks the architect for the design decision.
 pub fn design(bundle: &str) -> Vec<ChatMessage> {

@@ -266,7 +266,10 @@ fn remedy_for(what: &str) -> String {
 
 /// The YAML crate renders a picture of the place below its first line; line and column say it shorter.
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim().to_owned()
+    let first = text.lines().next().unwrap_or_default().trim();
+    // Its own "line 1 column 8:" counts from the front matter, ours from the file.
+    let said = first.split_once(" column ").and_then(|(_, rest)| rest.split_once(": "));
+    said.map_or(first, |(_, said)| said).to_owned()
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn an_error_names_line_column_and_remedy() {
         ("empty test", "---\ntitle: a\ntest: ''\n---\n", 3, 1, "python3 -m unittest"),
         ("empty title", "---\ntest: x\ntitle: ' '\n---\n", 3, 1, "one line"),
         ("bad glob", "---\ntitle: a\ntest: x\nprotected: ['[']\n---\n", 4, 1, "globs such as"),
-        ("bad yaml", "---\ntitle: [a\ntest: x\n---\n", 3, 5, "YAML"),
+        ("bad yaml", "---\ntitle: [a\ntest: x\n---\n", 2, 8, "YAML"),
     ];
     for (name, text, line, column, remedy) in cases {
         let error = Story::parse(text).expect_err(name);

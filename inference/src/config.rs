@@ -74,3 +74,36 @@ pub fn build_engine(
         EngineKind::Candle => Ok(Arc::new(crate::candle::from_config(config, store)?)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::models::Catalogue;
+
+    fn store() -> ModelStore {
+        ModelStore::new("/nonexistent/models", Catalogue::built_in().unwrap())
+    }
+
+    fn refused(config: &str, allow_mock: bool) -> String {
+        let config: EngineConfig = toml::from_str(config).unwrap();
+        build_engine(&config, allow_mock, &store()).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn a_mock_engine_needs_permission() {
+        assert!(refused("kind = 'mock'", false).contains("allow_mock = true"));
+        let config: EngineConfig = toml::from_str("kind = 'mock'\nmode = 'poor'\ntoken_delay = '5ms'").unwrap();
+        let info = build_engine(&config, true, &store()).unwrap().info();
+        assert_eq!((info.mock, info.model.as_str(), info.context), (true, "mock:poor", 4096));
+    }
+
+    #[test]
+    fn what_is_missing_is_known_before_anything_starts() {
+        assert!(refused("", false).contains("fleet model pull qwen2.5-coder-1.5b-instruct"));
+        assert!(refused("model = 'gpt-17'", false).contains("there is no model gpt-17"));
+        assert!(refused("model = '/nonexistent/x.gguf'", false).contains("/nonexistent/x.gguf"));
+        assert!(refused("kind = 'mock'\nscript = '/nonexistent/s.yaml'", true).contains("/nonexistent/s.yaml"));
+        assert!(toml::from_str::<EngineConfig>("modle = 'x'").is_err());
+    }
+}

@@ -8,19 +8,21 @@
 //! that says what it is for, and only the mock engine looks at it.
 
 mod actor;
+mod candle;
 mod completion;
 mod config;
 mod engine;
 mod error;
+mod mock;
 mod request;
 mod stream;
 mod text;
+#[cfg(test)]
+mod testing;
 
-mod candle;
-mod mock;
 pub mod models;
 
-pub use actor::EngineHandle;
+pub use actor::{EngineActor, EngineHandle, EngineMsg, TokenItem};
 pub use candle::{CandleEngine, CandleOptions};
 pub use mock::{MockAction, MockEngine, MockMode, MockOptions, Script, ScriptEntry};
 pub use completion::{Completion, Finish, TokenEvent, Usage};

@@ -1,5 +1,5 @@
 //! Fleet's own sources, documents and lock file hold no secret, so nothing in them may be flagged.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::borrow::Cow;
 use std::fs;

@@ -1,6 +1,6 @@
 //! Secrets of many kinds, generated and planted into an agent's log, are all found; nothing else is.
 //! No secret stands in this file: each is made from a template and random characters.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use fleet_runtime::{ProjectId, Redactor};
 
 /// Templates. `«…»` is the secret; `{An}` stands for n letters and digits, `{a}` lower-case ones,
 /// `{U}` upper-case ones, `{l}` letters, `{h}` hexadecimal digits, `{d}` digits, `{b}` base64,
-/// `{w}` base64url, `{2}` upper-case base32. `¶` is the label of a key block, `¬` is `://`. A leading
+/// `{w}` base64url, `{2}` upper-case base32. `¶` is the label of a key block, `¬` is `://`, `¤` is nothing. A leading
 /// `^` asks for a line of its own.
 const KINDS: &[(&str, &str)] = &[
     ("aws-access-key", "«AKIA{216}»"),
@@ -93,7 +93,7 @@ const KINDS: &[(&str, &str)] = &[
     ("jwt", "«eyJ{w34}.eyJ{w80}.{w43}»"),
     ("url-password", "postgres¬app:«{A14}»@db.internal:5432/app"),
     ("url-password", "redis¬:«{A20}»@cache:6379/0"),
-    ("connection-password", "Server=db;Database=app;User Id=sa;Password=«{A12}»;"),
+    ("connection-password", "Server=db;Database=app;User Id=sa;Pass¤word=«{A12}»;"),
     ("bearer-token", "Authorization: Bearer «{w40}»"),
     ("authorization-header", "authorization: Basic «{b36}»"),
     ("authorization-header", "curl -H 'X-Api-Key: «{A32}»' host"),
@@ -180,7 +180,7 @@ impl Rng {
             }
         }
         out.push_str(rest);
-        let out = out.replace('¶', "PRIVATE KEY").replace('¬', "://");
+        let out = out.replace('¶', "PRIVATE KEY").replace('¬', "://").replace('¤', "");
         let (before, after) = out.split_once('«').unwrap();
         let (secret, after) = after.split_once('»').unwrap();
         (format!("{before}{secret}{after}"), secret.to_owned())

@@ -120,11 +120,7 @@ fn section(text: &str, at: usize) -> Option<&str> {
 
 fn explain(text: &str, at: usize, message: &str) -> (String, String) {
     let Some(rest) = message.strip_prefix("unknown field ") else {
-        return (
-            one_line(message),
-            "give the key a value of that kind; cluster.toml has every key with an example"
-                .to_owned(),
-        );
+        return (one_line(message), remedy_for(message).to_owned());
     };
     let mut quoted = rest.split('`').skip(1).step_by(2);
     let key = quoted.next().unwrap_or_default();
@@ -136,6 +132,14 @@ fn explain(text: &str, at: usize, message: &str) -> (String, String) {
         None => format!("remove it, or use one of: {keys}"),
     };
     (format!("unknown key `{key}`{where_}"), remedy)
+}
+
+fn remedy_for(message: &str) -> &'static str {
+    let of_value = ["invalid type", "invalid value", "unknown variant", "missing field", "expected a"];
+    if of_value.iter().any(|start| message.starts_with(start)) {
+        return "give the key a value of that kind; the sample cluster.toml has every key with an example";
+    }
+    "mend it here: a line is `key = value` or `[table]`, text stands in quotes, sizes are \"8MiB\", durations \"500ms\""
 }
 
 fn one_line(message: &str) -> String {

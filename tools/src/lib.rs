@@ -17,3 +17,6 @@ pub mod run;
 pub mod sandbox;
 pub mod syntax;
 pub mod verify;
+
+#[cfg(test)]
+mod sandboxed_tests;

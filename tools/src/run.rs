@@ -66,10 +66,18 @@ pub struct Workbench {
 
 impl Workbench {
     /// Runs a command line in a workspace, through the shell of the sandbox.
-    pub async fn shell(&self, workspace: &Workspace, command: &str, limits: &Limits) -> Result<RunResult, SandboxError> {
+    pub async fn shell(
+        &self,
+        workspace: &Workspace,
+        command: &str,
+        limits: &Limits,
+    ) -> Result<RunResult, SandboxError> {
         let mut run = Run::new(["/bin/sh", "-c", command], workspace.root());
         run.scratch = Some(workspace.scratch());
-        run.env = ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        run.env = ENVIRONMENT
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         run.limits = limits.clone();
         run.toolchains = self.toolchains.clone();
         self.runner.run(run).await
@@ -78,7 +86,9 @@ impl Workbench {
 
 impl std::fmt::Debug for Workbench {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workbench").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("Workbench")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 

@@ -66,7 +66,11 @@ pub struct Verdict {
 impl Verdict {
     /// Nothing speaks against it: it fits, touches nothing protected, builds, fixes the target and breaks nothing.
     pub fn accepted(&self) -> bool {
-        self.applies && self.touched_protected.is_empty() && self.builds && self.target_fixed && self.newly_failing.is_empty()
+        self.applies
+            && self.touched_protected.is_empty()
+            && self.builds
+            && self.target_fixed
+            && self.newly_failing.is_empty()
     }
 }
 
@@ -88,7 +92,12 @@ pub enum VerifyError {
 }
 
 /// Judges `patch`. Dropping the future kills what runs.
-pub async fn verify(bench: &Workbench, base: &BaseRepo, patch: &[u8], spec: &VerifySpec) -> Result<Verdict, VerifyError> {
+pub async fn verify(
+    bench: &Workbench,
+    base: &BaseRepo,
+    patch: &[u8],
+    spec: &VerifySpec,
+) -> Result<Verdict, VerifyError> {
     let rules = PathRules::compile(&spec.protected, &spec.test_files).map_err(VerifyError::Glob)?;
     let prepared = {
         let (base, patch) = (base.clone(), patch.to_vec());
@@ -110,7 +119,11 @@ pub async fn verify(bench: &Workbench, base: &BaseRepo, patch: &[u8], spec: &Ver
 }
 
 /// What the base shows by itself: the same build and tests, no patch. `spec.baseline` is ignored.
-pub async fn baseline(bench: &Workbench, base: &BaseRepo, spec: &VerifySpec) -> Result<(TestReport, Vec<RunSummary>), VerifyError> {
+pub async fn baseline(
+    bench: &Workbench,
+    base: &BaseRepo,
+    spec: &VerifySpec,
+) -> Result<(TestReport, Vec<RunSummary>), VerifyError> {
     let tree = {
         let base = base.clone();
         blocking(move || base.apply(b"")).await?
@@ -124,7 +137,12 @@ pub async fn baseline(bench: &Workbench, base: &BaseRepo, spec: &VerifySpec) -> 
 }
 
 /// Builds and tests; none if the build fails.
-async fn show(bench: &Workbench, workspace: &Workspace, spec: &VerifySpec, runs: &mut Vec<RunSummary>) -> Result<Option<TestReport>, VerifyError> {
+async fn show(
+    bench: &Workbench,
+    workspace: &Workspace,
+    spec: &VerifySpec,
+    runs: &mut Vec<RunSummary>,
+) -> Result<Option<TestReport>, VerifyError> {
     if let Some(build) = &spec.build {
         let run = bench.shell(workspace, build, &spec.limits).await?;
         let summary = RunSummary::of(build, &run);
@@ -148,13 +166,24 @@ enum Prepared {
 fn prepare(base: &BaseRepo, patch: &[u8], rules: &PathRules) -> Result<Prepared, RepoError> {
     let tree = match base.apply(patch) {
         Ok(tree) => tree,
-        Err(error @ (RepoError::DoesNotApply(_) | RepoError::UnsafePath { .. } | RepoError::TooLarge { .. })) => {
-            return Ok(Prepared::Unfit(Verdict { reason: Some(error.to_string()), ..Verdict::default() }));
+        Err(
+            error @ (RepoError::DoesNotApply(_)
+            | RepoError::UnsafePath { .. }
+            | RepoError::TooLarge { .. }),
+        ) => {
+            return Ok(Prepared::Unfit(Verdict {
+                reason: Some(error.to_string()),
+                ..Verdict::default()
+            }));
         }
         Err(error) => return Err(error),
     };
     let change = base.patch_of(&tree)?;
-    let forbidden: Vec<String> = change.paths().into_iter().filter(|path| rules.forbids(path, base.has(path))).collect();
+    let forbidden: Vec<String> = change
+        .paths()
+        .into_iter()
+        .filter(|path| rules.forbids(path, base.has(path)))
+        .collect();
     let mut touched = forbidden.clone();
     touched.extend(touched_rust_tests(base, &tree, &change)?);
     let verdict = Verdict {
@@ -168,15 +197,31 @@ fn prepare(base: &BaseRepo, patch: &[u8], rules: &PathRules) -> Result<Prepared,
 }
 
 /// Test modules inside Rust sources that the patch altered, as `path: module`.
-fn touched_rust_tests(base: &BaseRepo, tree: &TreeId, change: &Patch) -> Result<Vec<String>, RepoError> {
+fn touched_rust_tests(
+    base: &BaseRepo,
+    tree: &TreeId,
+    change: &Patch,
+) -> Result<Vec<String>, RepoError> {
     let mut touched = Vec::new();
-    let old = change.changes.iter().filter(|change| change.kind != ChangeKind::Added);
+    let old = change
+        .changes
+        .iter()
+        .filter(|change| change.kind != ChangeKind::Added);
     for change in old.filter(|change| Language::of(&change.path) == Some(Language::Rust)) {
-        let text = |content: Option<Vec<u8>>| String::from_utf8_lossy(&content.unwrap_or_default()).into_owned();
-        let (before, after) = (text(base.read(&change.path)?), text(base.read_in(tree, &change.path)?));
+        let text = |content: Option<Vec<u8>>| {
+            String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
+        };
+        let (before, after) = (
+            text(base.read(&change.path)?),
+            text(base.read_in(tree, &change.path)?),
+        );
         // Both are parsed leniently; a failure of the parser itself can't be told from a touched test, so it counts as one.
         let names = touched_tests(&before, &after).unwrap_or_else(|error| vec![error.to_string()]);
-        touched.extend(names.into_iter().map(|name| format!("{}: {name}", change.path)));
+        touched.extend(
+            names
+                .into_iter()
+                .map(|name| format!("{}: {name}", change.path)),
+        );
     }
     Ok(touched)
 }
@@ -190,13 +235,27 @@ fn compare(baseline: &TestReport, expected: &[String], now: &TestReport, verdict
         // Terse runners don't name what passes; then a whole run that didn't skip more than before has to do.
         None => names_only_failures(now) && now.complete && now.skipped <= baseline.skipped,
     };
-    verdict.newly_passing = failed_before.iter().filter(|test| passes(test)).map(|test| (*test).to_owned()).collect();
-    verdict.newly_failing = now.failing().filter(|test| !failed_before.contains(test)).map(str::to_owned).collect();
+    verdict.newly_passing = failed_before
+        .iter()
+        .filter(|test| passes(test))
+        .map(|test| (*test).to_owned())
+        .collect();
+    verdict.newly_failing = now
+        .failing()
+        .filter(|test| !failed_before.contains(test))
+        .map(str::to_owned)
+        .collect();
     verdict.newly_failing.extend(gone(baseline, now));
     if !now.complete || (now.failed == 0 && !now.ok) {
-        verdict.newly_failing.push(format!("{RUN}: the test run didn't come to a proper end"));
+        verdict
+            .newly_failing
+            .push(format!("{RUN}: the test run didn't come to a proper end"));
     }
-    let wanted: Vec<&str> = if expected.is_empty() { failed_before.into_iter().collect() } else { expected.iter().map(String::as_str).collect() };
+    let wanted: Vec<&str> = if expected.is_empty() {
+        failed_before.into_iter().collect()
+    } else {
+        expected.iter().map(String::as_str).collect()
+    };
     let fixed = wanted.iter().all(|test| passes(test) && !fails(test));
     // A base whose run broke names no test; then the whole run has to pass.
     let run_was_broken = !baseline.complete;
@@ -213,11 +272,25 @@ fn gone(baseline: &TestReport, now: &TestReport) -> Vec<String> {
     let ran = |report: &TestReport| report.passed + report.failed;
     if names_only_failures(baseline) || names_only_failures(now) {
         let missing = ran(baseline).saturating_sub(ran(now));
-        return if missing > 0 { vec![format!("({missing} tests are gone)")] } else { Vec::new() };
+        return if missing > 0 {
+            vec![format!("({missing} tests are gone)")]
+        } else {
+            Vec::new()
+        };
     }
-    let ran_before = baseline.tests.iter().filter(|(_, outcome)| **outcome != TestOutcome::Skipped);
-    let runs_now = |test: &String| now.tests.get(test).is_some_and(|outcome| *outcome != TestOutcome::Skipped);
-    ran_before.filter(|(test, _)| !runs_now(test) && test.as_str() != RUN).map(|(test, _)| format!("{test} (gone)")).collect()
+    let ran_before = baseline
+        .tests
+        .iter()
+        .filter(|(_, outcome)| **outcome != TestOutcome::Skipped);
+    let runs_now = |test: &String| {
+        now.tests
+            .get(test)
+            .is_some_and(|outcome| *outcome != TestOutcome::Skipped)
+    };
+    ran_before
+        .filter(|(test, _)| !runs_now(test) && test.as_str() != RUN)
+        .map(|(test, _)| format!("{test} (gone)"))
+        .collect()
 }
 
 /// A fresh workspace, removed at the end, however it comes.
@@ -239,7 +312,10 @@ impl Drop for RemoveAtEnd {
 
 impl Place {
     async fn make(bench: &Workbench, base: &BaseRepo, tree: TreeId) -> Result<Self, VerifyError> {
-        let dest = bench.dir.join("verdicts").join(uuid::Uuid::new_v4().simple().to_string());
+        let dest = bench
+            .dir
+            .join("verdicts")
+            .join(uuid::Uuid::new_v4().simple().to_string());
         let guard = RemoveAtEnd(dest.clone());
         let (base, owner) = (base.clone(), bench.runner.owner());
         let workspace = blocking(move || base.checkout_tree(&tree, &dest, owner)).await?;
@@ -259,7 +335,9 @@ impl Place {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, RepoError> + Send + 'static) -> Result<T, VerifyError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, RepoError> + Send + 'static,
+) -> Result<T, VerifyError> {
     let done = tokio::task::spawn_blocking(work).await;
     Ok(done.map_err(|error| VerifyError::GivenUp(error.to_string()))??)
 }

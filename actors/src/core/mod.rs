@@ -219,7 +219,10 @@ impl StoryCore {
 
     fn apply_proposal(&mut self, proposal: &Proposal) {
         self.tokens += proposal.spend.tokens();
-        let attempt = Attempt { proposal: proposal.clone(), verdict: None };
+        // What was executed once is known for every later attempt that comes to the same patch.
+        let same = |a: &&Attempt| proposal.patch().is_some_and(|p| a.proposal.patch().is_some_and(|q| q.digest == p.digest));
+        let verdict = self.attempts.values().find(same).and_then(|a| a.verdict.clone());
+        let attempt = Attempt { proposal: proposal.clone(), verdict };
         self.attempts.entry(proposal.attempt).or_insert(attempt);
     }
 

@@ -379,6 +379,7 @@ fn what_was_rejected_ends_with_who_and_why() {
     core.accepted = true;
     core.baseline = Some((BaselineOutcome::Failing, String::new()));
     core.designed = true;
+    core.suspects = Some(1);
     core.plan = Some(None);
     core.ranked = Some((0, Some(0)));
     core.apply(&decided(0, GateDecision::Rejected, "anna"));

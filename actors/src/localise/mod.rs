@@ -129,6 +129,8 @@ fn read_functions(evidence: &Evidence<'_>) -> Vec<Function> {
 struct Clues {
     /// Names that the failing tests use.
     failing: Names,
+    /// Names that the failing tests call where they assert.
+    asserted: BTreeSet<String>,
     /// Names that the passing tests call.
     passing: BTreeSet<String>,
     /// Names called by what the failing tests call, with the name that calls them.
@@ -148,6 +150,9 @@ impl Clues {
         let broken = if broken.is_empty() { tests.iter().collect() } else { broken };
         let mut failing = Names::default();
         broken.iter().for_each(|t| failing.add(&t.body));
+        let asserting = |l: &&str| l.contains("assert") || l.contains("expect(");
+        let lines: Vec<&str> = broken.iter().flat_map(|t| t.body.lines()).filter(asserting).collect();
+        let asserted = Names::of(&lines.join("\n")).called;
         let mut imported = BTreeSet::new();
         for file in evidence.files {
             let holds = broken.iter().any(|t| t.path == file.path);
@@ -164,6 +169,7 @@ impl Clues {
         named(tests, evidence.passing).iter().for_each(|t| passing.add(&t.body));
         Self {
             behind: behind(&failing, sources),
+            asserted,
             failing,
             passing: passing.called,
             frames: frames(evidence.output, &paths),
@@ -190,16 +196,20 @@ impl Clues {
         }
         if self.failing.called.contains(name) {
             point(6, format!("a failing test calls {name}"));
-            if !self.passing.contains(name) && !self.passing.is_empty() {
-                point(2, "no passing test calls it".into());
+            if self.asserted.contains(name) {
+                point(2, "it asserts on what that gives".into());
+            }
+            // No more than a hint: a fault that shows only sometimes has passing tests on its side.
+            if !self.passing.is_empty() && !self.passing.contains(name) {
+                point(1, "no passing test calls it".into());
             }
         } else if let Some(by) = self.behind.get(name) {
-            point(3, format!("{by}, which a failing test calls, calls it"));
+            point(4, format!("{by}, which a failing test calls, calls it"));
         } else if self.failing.all.contains(name) {
             point(3, format!("a failing test names {name}"));
         }
         if let Some(owner) = f.owner().filter(|o| self.failing.all.contains(*o)) {
-            point(2, format!("a failing test uses {owner}"));
+            point(1, format!("a failing test uses {owner}"));
         }
         if self.printed.contains(name) && name.len() > 2 {
             point(2, format!("the output names {name}"));
@@ -211,6 +221,10 @@ impl Clues {
             point(3, format!("the story names {name}"));
         }
         self.judge_words(f, &mut point);
+        if score > 0 && self.imported.contains(module_of(&f.path)) {
+            score += 1;
+            reasons.push(format!("the test's file imports {}", module_of(&f.path)));
+        }
         Candidate { path: f.path.clone(), function: f.name.clone(), line: f.line, score, reasons }
     }
 
@@ -225,12 +239,13 @@ impl Clues {
             let points = u32::try_from(words.len()).unwrap_or(1).min(2);
             point(points, format!("the story speaks of {}", words.join(", ")));
         }
-        let file = f.path.rsplit('/').next().unwrap_or_default();
-        let module = file.split('.').next().unwrap_or_default();
-        if self.imported.contains(module) {
-            point(1, format!("the test's file imports {module}"));
-        }
     }
+}
+
+/// What a file is called when it is imported.
+fn module_of(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    file.split('.').next().unwrap_or_default()
 }
 
 /// The functions that a runner's test names mean.

@@ -67,7 +67,7 @@ fn what_only_the_failing_test_calls_comes_before_what_the_passing_one_calls_too(
     let names = python().names();
     assert_eq!(names[0], "Cart.total");
     let place = |name: &str| names.iter().position(|n| n == name);
-    assert!(place("price_of") < place("Cart.__init__"), "{names:?}");
+    assert!(place("price_of") < Some(3) && place("Cart.__init__") > place("price_of"), "{names:?}");
     assert!(!names.contains(&"unrelated".to_owned()), "{names:?}");
 }
 

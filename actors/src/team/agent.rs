@@ -5,11 +5,16 @@
 //! Everything it does is an effect under a key made of attempt and turn. So an agent that is begun
 //! again goes the same way through the recorded part and works on from there.
 
+use std::panic::AssertUnwindSafe;
+
 use fleet_inference::{ChatMessage, Constraint, RequestTag};
 use fleet_runtime::actor::{Actor, ActorError, Context, Json, Message, Ref};
 use fleet_runtime::Author;
-use fleet_tools::gateway::{LoopGuard, LoopSign, ToolCall, ToolError, ToolResult, WorkspaceRef, WorkspaceSpec};
+use fleet_tools::gateway::{
+    GatewayHandle, LoopGuard, LoopSign, ToolCall, ToolError, ToolResult, WorkspaceRef, WorkspaceSpec,
+};
 use fleet_tools::syntax::{Language, functions};
+use futures::FutureExt;
 use serde_json::json;
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -152,16 +157,27 @@ impl<'a> Turns<'a> {
             tools: self.work.services.options.agent.offer_tools,
         };
         let messages = prompt::build(&shown.bundle.render(), &ask);
-        let workspace = self.open().await?;
-        let worked = self.converse(messages, &target, &workspace).await;
-        let patched = match worked {
-            Ok(()) => self.take_patch(&workspace).await,
-            Err(e) => Err(e),
-        };
-        self.work.services.gateway.close(workspace).await;
-        patched?;
+        let workspace = OpenWorkspace::new(self.work.services.gateway.clone(), self.open().await?);
+        let working = AssertUnwindSafe(self.work_in(messages, &target, &workspace.inner));
+        let worked = working.catch_unwind().await;
+        // Also after a panic: the next life of this agent opens it again under the same name.
+        workspace.close().await;
+        match worked {
+            Ok(result) => result?,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
         let shown = (!self.assignment.shown).then_some(shown.event);
         Ok(Finished { proposal: self.proposal, shown, findings: self.findings })
+    }
+
+    async fn work_in(
+        &mut self,
+        messages: Vec<ChatMessage>,
+        target: &Target,
+        workspace: &WorkspaceRef,
+    ) -> Result<(), StepError> {
+        self.converse(messages, target, workspace).await?;
+        self.take_patch(workspace).await
     }
 
     async fn target(&self) -> Result<Target, StepError> {
@@ -365,6 +381,37 @@ impl<'a> Turns<'a> {
         let digest = self.work.ctx.blobs.put(patch.bytes).await?.to_string();
         self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files } };
         Ok(())
+    }
+}
+
+/// A workspace that is closed whatever becomes of the agent.
+struct OpenWorkspace {
+    gateway: GatewayHandle,
+    inner: WorkspaceRef,
+    closed: bool,
+}
+
+impl OpenWorkspace {
+    fn new(gateway: GatewayHandle, inner: WorkspaceRef) -> Self {
+        Self { gateway, inner, closed: false }
+    }
+
+    async fn close(mut self) {
+        self.closed = true;
+        self.gateway.close(self.inner.clone()).await;
+    }
+}
+
+impl Drop for OpenWorkspace {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        // The agent was cancelled in the middle; it can't wait, so the runtime closes after it.
+        let (gateway, workspace) = (self.gateway.clone(), self.inner.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { gateway.close(workspace).await });
+        }
     }
 }
 

@@ -70,6 +70,8 @@ pub(crate) struct Known {
     pub gate_opened_at: Option<Timestamp>,
     /// The last story event; what comes next is caused by it.
     pub last: Option<Position>,
+    /// The commit.
+    pub commit: Option<StoryEvent>,
     /// How the story ended.
     pub ended: Option<StoryEvent>,
 }
@@ -163,6 +165,7 @@ impl StoryActor {
                 self.known.gate_opened_at = Some(at);
             }
             decided @ StoryEvent::GateDecided { .. } => self.known.approval = Some((position, decided)),
+            commit @ StoryEvent::Committed { .. } => self.known.commit = Some(commit),
             ended @ StoryEvent::Ended { .. } => self.known.ended = Some(ended),
             _ => {}
         }
@@ -292,7 +295,11 @@ impl StoryActor {
             Some(StoryEvent::Ended { success, summary, best }) => JobOutcome {
                 success: *success,
                 summary: summary.clone(),
-                detail: json!({ "best": best, "attempts": self.core.attempts().len() }),
+                detail: json!({
+                    "best": best,
+                    "attempts": self.core.attempts().len(),
+                    "commit": self.known.commit,
+                }),
             },
             _ => JobOutcome { success: false, summary: "no end is recorded".into(), detail: json!(null) },
         }

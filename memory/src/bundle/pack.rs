@@ -4,7 +4,7 @@
 //! order* decides where it stands. Facts of the stream read first because they are the same for
 //! every member of a council, which lets an engine share that prefix.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::rendered;
 use super::scope::ScopeTable;
@@ -81,20 +81,33 @@ fn facts(
     found.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
-/// Drops what is empty or said already, keeping the first of each.
+/// Drops what is empty or said twice. Of two of the same id the one that matters more stays, and of
+/// equals the first.
 fn distinct(candidates: Vec<Candidate>, omitted: &mut Vec<Omitted>) -> Vec<Candidate> {
-    let mut seen: BTreeSet<(String, String)> = BTreeSet::new();
+    let mut best: BTreeMap<(String, String), (u8, usize)> = BTreeMap::new();
+    for (place, candidate) in candidates.iter().enumerate().filter(|(_, candidate)| !is_empty(candidate)) {
+        let rank = (candidate.priority, place);
+        best.entry(key(candidate)).and_modify(|kept| *kept = rank.min(*kept)).or_insert(rank);
+    }
     let mut kept = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        if candidate.body.trim().is_empty() && candidate.priority > 0 {
+    for (place, candidate) in candidates.into_iter().enumerate() {
+        if is_empty(&candidate) {
             omitted.push(leave(&candidate, "empty".to_owned()));
-        } else if seen.insert((candidate.kind.clone(), candidate.id.clone())) {
+        } else if best.get(&key(&candidate)).is_some_and(|(_, kept)| *kept == place) {
             kept.push(candidate);
         } else {
-            omitted.push(leave(&candidate, format!("a {} of this id is in the bundle already", candidate.kind)));
+            omitted.push(leave(&candidate, format!("the {} of this id is in the bundle once already", candidate.kind)));
         }
     }
     kept
+}
+
+fn is_empty(candidate: &Candidate) -> bool {
+    candidate.body.trim().is_empty() && candidate.priority > 0
+}
+
+fn key(candidate: &Candidate) -> (String, String) {
+    (candidate.kind.clone(), candidate.id.clone())
 }
 
 /// Places of the candidates that get in: by priority, then by reading order.

@@ -23,3 +23,6 @@ pub use gate::{GatewayHandle, GatewayOptions, WorkspaceRef};
 pub use guard::{EditGuard, ShowAll};
 pub use loops::{LoopGuard, LoopSign};
 pub use tools::{TOOLS, ToolInfo, tool_info};
+
+#[cfg(test)]
+mod tests;

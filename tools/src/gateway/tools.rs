@@ -21,13 +21,48 @@ pub struct ToolInfo {
 
 /// Every tool.
 pub const TOOLS: &[ToolInfo] = &[
-    ToolInfo { name: "list", about: "lists the files below a directory", example: r#"{"path": "."}"#, changes: false },
-    ToolInfo { name: "read", about: "shows lines of a file", example: r#"{"path": "src/a.py", "from": 1, "to": 200}"#, changes: false },
-    ToolInfo { name: "search", about: "finds a regular expression in all files", example: r#"{"pattern": "def total", "path": "."}"#, changes: false },
-    ToolInfo { name: "replace_function", about: "replaces one function of a file by new code", example: r#"{"path": "src/a.py", "name": "total", "code": "def total(items):\n    ..."}"#, changes: true },
-    ToolInfo { name: "write_file", about: "writes a whole file", example: r#"{"path": "src/a.py", "content": "..."}"#, changes: true },
-    ToolInfo { name: "run_tests", about: "builds and runs the story's tests", example: "{}", changes: true },
-    ToolInfo { name: "exec", about: "runs a shell command in the sandbox", example: r#"{"command": "ls -l"}"#, changes: true },
+    ToolInfo {
+        name: "list",
+        about: "lists the files below a directory",
+        example: r#"{"path": "."}"#,
+        changes: false,
+    },
+    ToolInfo {
+        name: "read",
+        about: "shows lines of a file",
+        example: r#"{"path": "src/a.py", "from": 1, "to": 200}"#,
+        changes: false,
+    },
+    ToolInfo {
+        name: "search",
+        about: "finds a regular expression in all files",
+        example: r#"{"pattern": "def total", "path": "."}"#,
+        changes: false,
+    },
+    ToolInfo {
+        name: "replace_function",
+        about: "replaces one function of a file by new code",
+        example: r#"{"path": "src/a.py", "name": "total", "code": "def total(items):\n    ..."}"#,
+        changes: true,
+    },
+    ToolInfo {
+        name: "write_file",
+        about: "writes a whole file",
+        example: r#"{"path": "src/a.py", "content": "..."}"#,
+        changes: true,
+    },
+    ToolInfo {
+        name: "run_tests",
+        about: "builds and runs the story's tests",
+        example: "{}",
+        changes: true,
+    },
+    ToolInfo {
+        name: "exec",
+        about: "runs a shell command in the sandbox",
+        example: r#"{"command": "ls -l"}"#,
+        changes: true,
+    },
 ];
 
 /// The description of a tool.
@@ -79,10 +114,19 @@ pub(super) struct ExecArgs {
 }
 
 /// Reads the arguments; what comes back otherwise tells the agent how they look.
-pub(super) fn arguments<T: DeserializeOwned>(tool: &str, args: &Value) -> Result<T, ToolResult> {
-    let args = if args.is_null() { json!({}) } else { args.clone() };
+pub(super) fn arguments<T: DeserializeOwned>(
+    tool: &str,
+    args: &Value,
+) -> Result<T, Box<ToolResult>> {
+    let args = if args.is_null() {
+        json!({})
+    } else {
+        args.clone()
+    };
     serde_json::from_value(args).map_err(|error| {
         let example = tool_info(tool).map_or("{}", |info| info.example);
-        ToolResult::refused(format!("the arguments of {tool} aren't right ({error}); give them like {example}"))
+        Box::new(ToolResult::refused(format!(
+            "the arguments of {tool} aren't right ({error}); give them like {example}"
+        )))
     })
 }

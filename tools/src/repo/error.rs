@@ -71,7 +71,9 @@ pub enum RepoError {
         existing: String,
     },
     /// The branch exists and points elsewhere; it is never overwritten.
-    #[error("the branch {branch} exists already, at {at}; rename or delete it, then fetch the result again")]
+    #[error(
+        "the branch {branch} exists already, at {at}; rename or delete it, then fetch the result again"
+    )]
     BranchExists {
         /// The branch.
         branch: String,
@@ -79,7 +81,9 @@ pub enum RepoError {
         at: String,
     },
     /// The commit doesn't descend from what was submitted, or that isn't in this repository.
-    #[error("{commit} doesn't descend from {base} in this repository; fetch the result into the checkout it was made for")]
+    #[error(
+        "{commit} doesn't descend from {base} in this repository; fetch the result into the checkout it was made for"
+    )]
     NotDescended {
         /// The commit.
         commit: String,

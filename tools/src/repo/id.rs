@@ -23,7 +23,14 @@ impl FromStr for CommitId {
     type Err = RepoError;
 
     fn from_str(text: &str) -> Result<Self, RepoError> {
-        if is_oid(text) { Ok(Self(text.to_owned())) } else { Err(RepoError::BadName { what: "commit id", value: text.chars().take(80).collect() }) }
+        if is_oid(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(RepoError::BadName {
+                what: "commit id",
+                value: text.chars().take(80).collect(),
+            })
+        }
     }
 }
 
@@ -53,6 +60,16 @@ pub(crate) fn is_oid(text: &str) -> bool {
 
 /// A key becomes part of a ref's name, so it is letters, digits and hyphens only.
 pub(crate) fn check_key(key: &str) -> Result<(), RepoError> {
-    let fine = !key.is_empty() && key.len() <= 64 && !key.starts_with('-') && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if fine { Ok(()) } else { Err(RepoError::BadName { what: "key", value: key.chars().take(80).collect() }) }
+    let fine = !key.is_empty()
+        && key.len() <= 64
+        && !key.starts_with('-')
+        && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if fine {
+        Ok(())
+    } else {
+        Err(RepoError::BadName {
+            what: "key",
+            value: key.chars().take(80).collect(),
+        })
+    }
 }

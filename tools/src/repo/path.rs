@@ -58,7 +58,9 @@ pub fn check(path: &str) -> Result<(), &'static str> {
             "" | "." | ".." => return Err("it isn't a plain relative path"),
             name if name.len() > 255 => return Err("a name in it is too long"),
             name if is_git_name(name) => return Err("it reaches into git's own files"),
-            name if name.contains(|c: char| c.is_control()) => return Err("it has control characters"),
+            name if name.contains(|c: char| c.is_control()) => {
+                return Err("it has control characters");
+            }
             _ => {}
         }
     }
@@ -121,7 +123,10 @@ impl PathRules {
     pub fn compile(protected: &[String], tests: &[String]) -> Result<Self, String> {
         let overrides = RUNNER_OVERRIDES.iter().map(|glob| (*glob).to_owned());
         let protected: Vec<String> = protected.iter().cloned().chain(overrides).collect();
-        Ok(Self { protected: compile(&protected)?, tests: compile(tests)? })
+        Ok(Self {
+            protected: compile(&protected)?,
+            tests: compile(tests)?,
+        })
     }
 
     /// What a path is; anything that isn't in the form of [`normalize`] counts as protected.
@@ -180,14 +185,30 @@ mod tests {
 
     #[test]
     fn the_ways_to_write_a_path_come_to_one() {
-        for path in ["src/a.py", "./src/a.py", "src//a.py", "src/x/../a.py", "/work/src/a.py"] {
+        for path in [
+            "src/a.py",
+            "./src/a.py",
+            "src//a.py",
+            "src/x/../a.py",
+            "/work/src/a.py",
+        ] {
             assert_eq!(normalize(path).unwrap(), "src/a.py");
         }
     }
 
     #[test]
     fn paths_that_lead_out_or_into_git_are_refused() {
-        for path in ["../x", "/etc/passwd", "a/../../x", ".git/config", "a/.GIT/hooks/x", ".g\u{200c}it/config", "", "a\0b", "git~1/x"] {
+        for path in [
+            "../x",
+            "/etc/passwd",
+            "a/../../x",
+            ".git/config",
+            "a/.GIT/hooks/x",
+            ".g\u{200c}it/config",
+            "",
+            "a\0b",
+            "git~1/x",
+        ] {
             assert!(normalize(path).is_err(), "{path:?}");
         }
     }
@@ -196,15 +217,31 @@ mod tests {
     fn links_are_judged_by_where_they_lead() {
         assert!(link_stays_inside("a/b", "../c"));
         assert!(link_stays_inside("b", "c/d"));
-        for target in ["/etc/passwd", "../../x", "..", "c/../../x", "", "../.git/config"] {
+        for target in [
+            "/etc/passwd",
+            "../../x",
+            "..",
+            "c/../../x",
+            "",
+            "../.git/config",
+        ] {
             assert!(!link_stays_inside("b", target), "{target:?}");
         }
     }
 
     #[test]
     fn a_glob_protects_what_it_names() {
-        let rules = rules(&["docs/", "Cargo.toml", "ci/*.yml"], &["tests/**", "test_*.py"]);
-        for path in ["docs/a/b.md", "Cargo.toml", "sub/Cargo.toml", "ci/x.yml", "sitecustomize.py"] {
+        let rules = rules(
+            &["docs/", "Cargo.toml", "ci/*.yml"],
+            &["tests/**", "test_*.py"],
+        );
+        for path in [
+            "docs/a/b.md",
+            "Cargo.toml",
+            "sub/Cargo.toml",
+            "ci/x.yml",
+            "sitecustomize.py",
+        ] {
             assert_eq!(rules.class(path), PathClass::Protected, "{path}");
         }
         for path in ["tests/a.py", "tests/a/b.py", "test_x.py", "pkg/test_x.py"] {

@@ -86,26 +86,6 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Waits for a child of ours to end; gives the milliseconds of processor time that it and those it waited for had used.
-pub(crate) fn wait_for_cpu_ms(pid: i32) -> io::Result<u64> {
-    // SAFETY: rusage is plain old data for which all zeroes is a value.
-    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: the pointer is to a live local; a null status is allowed.
-        if unsafe { libc::wait4(pid, std::ptr::null_mut(), 0, &raw mut usage) } != -1 {
-            return Ok(millis(usage.ru_utime) + millis(usage.ru_stime));
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
-}
-
-fn millis(time: libc::timeval) -> u64 {
-    u64::try_from(time.tv_sec * 1000 + time.tv_usec / 1000).unwrap_or(0)
-}
-
 /// Ends the process at once: no exit handler of a program that was forked may run twice.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: doesn't return and touches no memory.

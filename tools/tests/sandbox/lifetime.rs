@@ -48,6 +48,27 @@ async fn dropping_the_future_kills_the_command() {
 }
 
 #[tokio::test]
+async fn however_early_a_run_is_cancelled_nothing_is_left() {
+    let without_group = SandboxOptions {
+        cgroup: Some("/no-such-group".into()),
+        allow_without_cgroup: true,
+        ..SandboxOptions::default()
+    };
+    for place in [Place::new(), Place::with(&without_group)] {
+        let mark = mark();
+        for step in 0..40 {
+            let moment = tokio::time::sleep(Duration::from_micros(step * 500));
+            // What it answers depends on how far it came; that nothing stays does not.
+            let _ = place
+                .sandbox
+                .run(place.command(&["sleep", &mark]), moment)
+                .await;
+            wait_until("it is gone", || processes(&mark).is_empty());
+        }
+    }
+}
+
+#[tokio::test]
 async fn when_the_helper_is_killed_its_run_is_reported_lost_and_nothing_is_left() {
     let place = Place::new();
     let mark = mark();

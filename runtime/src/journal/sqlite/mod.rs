@@ -157,9 +157,10 @@ impl Journal for SqliteJournal {
 
 impl Drop for SqliteJournal {
     fn drop(&mut self) {
+        // Readers first: the connection that closes last writes the log back, and only the writer can.
+        self.readers.close();
         // The writer ends when the queue's last sender is gone, after what is still in it.
         self.queue = None;
-        self.readers.close();
         if let Some(writer) = self.writer.take()
             && writer.join().is_err()
         {

@@ -33,6 +33,8 @@ pub fn sandbox_main() -> ! {
 fn serve() -> io::Result<()> {
     // Out of the terminal's group: Ctrl-C is for fleetd, which ends runs in an orderly way.
     let _ = nix::unistd::setsid();
+    // Pid 1 of a sandbox whose bubblewrap has died becomes our child, to be killed and reaped here.
+    nix::sys::prctl::set_child_subreaper(true)?;
     sys::ignore_broken_pipe()?;
     let (spec, stdin) = {
         let mut input = io::stdin().lock();

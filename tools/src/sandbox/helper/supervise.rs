@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
+use nix::sys::time::{TimeVal, TimeValLike};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid, pipe2};
 
 use super::child::{Inherited, become_bwrap, data_file};
@@ -140,7 +143,7 @@ impl Tree {
         let mut why = String::new();
         let _ = File::from(failure.0).read_to_string(&mut why);
         if !why.is_empty() {
-            let _ = sys::wait_for_cpu_ms(bwrap);
+            let _ = waitpid(Pid::from_raw(bwrap), None);
             return Err(why);
         }
         let keep = spec.limits.keep_bytes.as_u64();
@@ -240,13 +243,13 @@ impl Tree {
     /// Makes sure that nothing of the tree runs any more, and learns how it ended.
     fn end(&mut self, group: &Group<'_>, forced: bool) -> Step<Ended> {
         if forced {
-            for pid in self.init_pid().into_iter().chain([self.bwrap]) {
-                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-            }
+            let _ = kill(Pid::from_raw(self.bwrap), Signal::SIGKILL);
         }
         // Also after a good end: what the command left in the background is stopped by its pid namespace, soon.
         group.kill_all()?;
-        let cpu_ms = sys::wait_for_cpu_ms(self.bwrap).map_err(|error| format!("wait: {error}"))?;
+        waitpid(Pid::from_raw(self.bwrap), None).map_err(|error| format!("wait: {error}"))?;
+        bury_orphans()?;
+        let cpu_ms = children_cpu_ms();
         let deadline = Instant::now() + BURIAL;
         while self.output.iter().any(|stream| stream.fd().is_some()) && Instant::now() < deadline {
             let mut fds: Vec<_> = self
@@ -264,11 +267,6 @@ impl Tree {
         })
     }
 
-    /// Pid 1 of the sandbox, as the host counts.
-    fn init_pid(&mut self) -> Option<i32> {
-        self.reported("child-pid")
-    }
-
     /// What bubblewrap wrote to its status descriptor, which the command can't reach: JSON objects, one after another.
     fn reported(&mut self, key: &str) -> Option<i32> {
         // Non-blocking: what there is, is read; the rest is an error that changes nothing.
@@ -278,6 +276,41 @@ impl Tree {
             .map_while(Result::ok)
             .find_map(|object| i32::try_from(object.get(key)?.as_i64()?).ok())
     }
+}
+
+/// Kills and reaps whatever is or becomes our child, until there is none. As subreaper we inherit pid 1 of a sandbox
+/// whose bubblewrap is gone, also one that was orphaned before it could ask to die with its parent; and when it is
+/// reaped, so is its whole namespace.
+fn bury_orphans() -> Step<()> {
+    let me = getpid();
+    let deadline = Instant::now() + BURIAL;
+    loop {
+        let children =
+            std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
+        for child in children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok())
+        {
+            let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+        }
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Err(nix::errno::Errno::ECHILD) => return Ok(()),
+            Ok(WaitStatus::StillAlive) if Instant::now() >= deadline => {
+                return Err("a killed process does not end".to_owned());
+            }
+            Ok(WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(200)),
+            _ => {}
+        }
+    }
+}
+
+/// Processor time of all that were reaped.
+fn children_cpu_ms() -> u64 {
+    let Ok(usage) = getrusage(UsageWho::RUSAGE_CHILDREN) else {
+        return 0;
+    };
+    let millis = |time: TimeVal| u64::try_from(time.num_milliseconds()).unwrap_or(0);
+    millis(usage.user_time()) + millis(usage.system_time())
 }
 
 fn input(stdin: Option<&[u8]>) -> Step<OwnedFd> {

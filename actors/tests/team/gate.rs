@@ -1,0 +1,104 @@
+//! The human gate, through its handle.
+
+use std::time::Duration;
+
+use fleet_actors::spec::Approve;
+use fleet_actors::{ApprovalError, Decision};
+use fleet_runtime::JobId;
+use fleet_runtime::auth::{AccessLevel, Principal};
+use fleet_runtime::job::JobState;
+
+use crate::world::{RIGHT, Repository, STORY, Setup, World, developers, fenced};
+
+fn person(name: &str, level: AccessLevel) -> Principal {
+    Principal { name: name.into(), level }
+}
+
+async fn at_the_gate(dir: &std::path::Path, repo: &Repository, setup: &Setup) -> (World, JobId, String) {
+    let world = World::start(dir, setup).await;
+    let job = world.submit(repo, STORY, Approve::Ask).await.id;
+    let record = world.waiting(&job).await;
+    assert_eq!(record.state, JobState::Waiting, "{}", world.report(&job).await.to_markdown());
+    let [approval] = &world.approvals.list()[..] else { panic!("{:?}", world.approvals.list()) };
+    assert_eq!(approval.job, job.to_string());
+    let id = approval.id.clone();
+    (world, job, id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_product_owner_approves_is_committed_in_their_name_and_decided_once() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let (world, job, id) = at_the_gate(dir.path(), &repo, &Setup::new(developers(&fenced(RIGHT)))).await;
+    let operator = person("oskar", AccessLevel::Operator);
+    let refused = world.approvals.decide(&id, Decision::Approve, operator, "").await;
+    assert_eq!(refused, Err(ApprovalError::NotAllowed { who: "oskar".into() }));
+    let po = person("anna", AccessLevel::Po);
+    let (one, two) = tokio::join!(
+        world.approvals.decide(&id, Decision::Approve, po.clone(), "fine"),
+        world.approvals.decide(&id, Decision::Reject, person("boris", AccessLevel::Po), "no"),
+    );
+    assert!(one.is_ok() != two.is_ok(), "decided twice or never: {one:?} {two:?}");
+    let record = world.ended(&job).await;
+    assert_eq!(record.state == JobState::Succeeded, one.is_ok());
+    let again = world.approvals.decide(&id, Decision::Approve, po, "").await;
+    assert!(matches!(again, Err(ApprovalError::AlreadyDecided { .. })), "{again:?}");
+    assert!(world.approvals.list().is_empty());
+    if one.is_ok() {
+        let commit = world.fetch(&repo, &job).await;
+        assert!(repo.git(&["log", "-1", "--format=%B", commit.as_str()]).contains("Approved-by: anna"));
+    }
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_rejected_ends_as_failed_in_the_words_of_whoever_did() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let (world, job, id) = at_the_gate(dir.path(), &repo, &Setup::new(developers(&fenced(RIGHT)))).await;
+    let po = person("anna", AccessLevel::Po);
+    world.approvals.decide(&id, Decision::Reject, po, "too clever").await.unwrap();
+    assert_eq!(world.ended(&job).await.state, JobState::Failed);
+    let report = world.report(&job).await;
+    assert_eq!(report.outcome.summary, "rejected by anna: too clever");
+    assert!(report.commit.is_none());
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_nobody_decides_expires_and_says_so() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let mut setup = Setup::new(developers(&fenced(RIGHT)));
+    setup.options.approval.expires_after = Duration::from_millis(300);
+    let world = World::start(dir.path(), &setup).await;
+    let job = world.submit(&repo, STORY, Approve::Ask).await.id;
+    assert_eq!(world.ended(&job).await.state, JobState::Failed);
+    let report = world.report(&job).await;
+    assert!(report.outcome.summary.contains("expired"), "{}", report.to_markdown());
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_gate_outlives_its_node() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let setup = Setup::new(developers(&fenced(RIGHT)));
+    let (world, job, id) = at_the_gate(dir.path(), &repo, &setup).await;
+    let opened = world.approvals.list();
+    world.shutdown().await;
+    let world = World::start(dir.path(), &setup).await;
+    world.waiting(&job).await;
+    assert_eq!(world.approvals.list(), opened);
+    world.approvals.decide(&id, Decision::Approve, person("anna", AccessLevel::Po), "").await.unwrap();
+    assert_eq!(world.ended(&job).await.state, JobState::Succeeded);
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_never_was_is_not_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), &Setup::new(developers(""))).await;
+    let po = person("anna", AccessLevel::Po);
+    for id in ["k3m9x2p7qa-0", "nonsense", ""] {
+        let answer = world.approvals.decide(id, Decision::Approve, po.clone(), "").await;
+        assert_eq!(answer, Err(ApprovalError::NotFound { id: id.into() }));
+    }
+    world.shutdown().await;
+}

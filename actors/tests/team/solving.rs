@@ -1,0 +1,99 @@
+//! Stories that can be solved, and some that can't.
+
+use fleet_actors::event::StoryEvent;
+use fleet_actors::spec::Approve;
+use fleet_inference::MockMode;
+use fleet_runtime::job::JobState;
+
+use crate::world::{RIGHT, Repository, STORY, Setup, WRONG, World, developers, entry, fenced, script};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let mut setup = Setup::new(developers(&fenced(RIGHT)));
+    setup.options.council.proposals = 4;
+    let world = World::start(dir.path(), &setup).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    let record = world.ended(&job).await;
+    let report = world.report(&job).await;
+    assert_eq!(record.state, JobState::Succeeded, "{}", report.to_markdown());
+
+    let commit = world.fetch(&repo, &job).await;
+    let message = repo.git(&["log", "-1", "--format=%B", commit.as_str()]);
+    for line in ["Total ignores quantities", &format!("Fleet-Job: {job}"), "Approved-by: policy:auto", "Fleet-Decision: "] {
+        assert!(message.contains(line), "{line} is not in\n{message}");
+    }
+    assert_eq!(repo.git(&["diff", "--stat", "main", commit.as_str(), "--", "test_cart.py"]), "");
+    assert!(repo.git(&["show", &format!("{commit}:cart.py")]).contains("price * quantity"));
+    assert_eq!(repo.git(&["status", "--porcelain"]), "", "the user's own checkout was touched");
+
+    assert!(report.mock() && report.to_markdown().contains("mock"));
+    assert_eq!(report.decisions.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["design", "plan", "ranking", "approval"]);
+    // Three suspects: the fourth agent is about the same function as the first, and wrote the same.
+    assert_eq!(report.attempts[3].same_as, Some(0), "{}", report.to_markdown());
+    assert_eq!(report.attempts[0].target, "cart.py:Cart.total");
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn identical_patches_are_executed_once() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let mut setup = Setup::new(developers(&fenced(WRONG)));
+    setup.options.council.proposals = 4;
+    let world = World::start(dir.path(), &setup).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    assert_eq!(world.ended(&job).await.state, JobState::Failed);
+    let verdicts = world.story(&job).await.iter().filter(|e| matches!(e, StoryEvent::Verdict { .. })).count();
+    // Each place of the council is about another function; only those about `total` could be replaced.
+    assert_eq!(verdicts, 1, "{}", world.report(&job).await.to_markdown());
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_at_first_is_repaired_with_what_the_run_said() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let entries = [
+        entry("round: 0", &fenced(WRONG)),
+        entry("round: 1; contains: 'AssertionError: 3 != 6'", &fenced(RIGHT)),
+    ];
+    let world = World::start(dir.path(), &Setup::new(script(&entries.concat()))).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    let record = world.ended(&job).await;
+    let report = world.report(&job).await;
+    assert_eq!(record.state, JobState::Succeeded, "{}", report.to_markdown());
+    let winner = report.commit.unwrap().attempt;
+    assert_eq!(report.attempts[winner as usize].repairs, Some(0));
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_story_that_can_not_be_solved_fails_with_the_best_evidence_and_no_commit() {
+    for mode in [MockMode::Poor, MockMode::Stubborn] {
+        let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+        let setup = Setup { mode, ..Setup::new(developers(&fenced(RIGHT))) };
+        let world = World::start(dir.path(), &setup).await;
+        let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+        let record = world.ended(&job).await;
+        let report = world.report(&job).await;
+        let text = report.to_markdown();
+        assert_eq!(record.state, JobState::Failed, "{mode:?}\n{text}");
+        assert!(report.commit.is_none());
+        assert!(report.outcome.summary.contains("no proposal passed"), "{text}");
+        assert_eq!(report.attempts.len(), 4, "two rounds of two\n{text}");
+        world.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_may_look_around_with_tools_before_it_answers() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let looks = r#"{"tool": "read", "args": {"path": "cart.py"}}"#;
+    let entries = [entry("", looks), entry("contains: 'read:'", &fenced(RIGHT))];
+    let world = World::start(dir.path(), &Setup::new(script(&entries.concat()))).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    let record = world.ended(&job).await;
+    let report = world.report(&job).await;
+    assert_eq!(record.state, JobState::Succeeded, "{}", report.to_markdown());
+    assert!(report.effects.iter().any(|e| e.what.contains("\"read\"")), "{}", report.to_markdown());
+    world.shutdown().await;
+}

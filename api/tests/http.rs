@@ -1,0 +1,456 @@
+//! The API over a real connection, on a node with a real journal and a job kind that does next to nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fleet_actors::gate::Approvals;
+use fleet_api::wire::{BlobStored, NodeInfo, Readiness};
+use fleet_api::{ApiOptions, ApiState, ErrorBody, HostNames, Tokens};
+use fleet_runtime::actor::System;
+use fleet_runtime::auth::{AccessLevel, Principal};
+use fleet_runtime::job::{
+    JobContext, JobError, JobKind, JobOutcome, JobRecord, Jobs, JobsOptions, JobsPorts,
+};
+use fleet_runtime::progress::{Progress, ProgressBus};
+use fleet_runtime::{
+    Author, BlobOptions, BlobStore, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId,
+    SqliteJournal, Timestamp,
+};
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot, watch};
+
+const PO: &str = "token-of-the-product-owner-0123456789";
+const VIEWER: &str = "token-of-a-viewer-who-only-looks-0123";
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Records as many steps as its spec says; between them it waits to be let on, if asked to.
+struct Steps {
+    go_on: Arc<Notify>,
+}
+
+impl JobKind for Steps {
+    fn name(&self) -> &str {
+        "steps"
+    }
+
+    fn check(&self, spec: &Value) -> Result<(), String> {
+        spec["steps"].as_u64().map(drop).ok_or("`steps` is missing".to_owned())
+    }
+
+    fn run(&self, ctx: JobContext) -> BoxFuture<'static, Result<JobOutcome, JobError>> {
+        let go_on = self.go_on.clone();
+        Box::pin(async move {
+            for step in 0..ctx.spec["steps"].as_u64().unwrap_or(0) {
+                if ctx.spec["hold"].as_bool() == Some(true) {
+                    tokio::select! {
+                        () = go_on.notified() => {}
+                        () = ctx.cancel.cancelled() => return Err(JobError::Cancelled),
+                    }
+                }
+                let payload = json!({ "step": step, "blob": ctx.spec["blob"] });
+                let event = NewEvent::new(Author::Node("test".into()), "steps.step", payload);
+                ctx.writer.append(event).await?;
+            }
+            Ok(JobOutcome { success: true, summary: "all steps taken".into(), detail: Value::Null })
+        })
+    }
+}
+
+struct TestNode {
+    url: String,
+    http: reqwest::Client,
+    go_on: Arc<Notify>,
+    progress: ProgressBus,
+    ready: watch::Sender<Readiness>,
+    system: System,
+    stop: Option<oneshot::Sender<()>>,
+    served: tokio::task::JoinHandle<std::io::Result<()>>,
+    _dir: tempfile::TempDir,
+}
+
+impl TestNode {
+    async fn start() -> Self {
+        Self::with(ApiOptions::default()).await
+    }
+
+    async fn with(options: ApiOptions) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let (journal, _) = SqliteJournal::open(&dir.path().join("journal"), &JournalOptions::default()).unwrap();
+        let journal = Arc::new(journal);
+        let limit = BlobOptions { max_bytes: "64KiB".parse().unwrap() };
+        let blobs = BlobStore::open(&dir.path().join("blobs"), limit).unwrap();
+        let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
+        let (progress, go_on) = (ProgressBus::new(), Arc::new(Notify::new()));
+        let ports = JobsPorts {
+            journal: journal.clone(),
+            redactor: Arc::new(NoSecrets),
+            blobs: blobs.clone(),
+            progress: progress.clone(),
+        };
+        let kind = Arc::new(Steps { go_on: go_on.clone() });
+        let jobs = Jobs::start(&system, JobsOptions::default(), vec![kind], ports).await.unwrap();
+        let (ready, readiness) = watch::channel(Readiness { ready: true, waiting_for: vec![] });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let person = |name: &str, level| Principal { name: name.into(), level };
+        let state = ApiState {
+            jobs,
+            journal: journal.clone(),
+            blobs,
+            progress: progress.clone(),
+            approvals: Approvals::new(journal),
+            node: Arc::new(info(&url)),
+            readiness,
+            tokens: Tokens::new(vec![
+                (PO.into(), person("anna", AccessLevel::Po)),
+                (VIEWER.into(), person("vera", AccessLevel::Viewer)),
+            ]),
+            hosts: HostNames::default(),
+            forget: Arc::new(|_| {}),
+            options,
+        };
+        let (stop, stopped) = oneshot::channel();
+        let served = tokio::spawn(fleet_api::serve(listener, state, async {
+            let _ = stopped.await;
+        }));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        Self { url, http, go_on, progress, ready, system, stop: Some(stop), served, _dir: dir }
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(PO)
+    }
+
+    async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path).send().await.unwrap()
+    }
+
+    async fn submit(&self, spec: Value, key: &str) -> Response {
+        let body = json!({ "kind": "steps", "project": "p1", "title": "t", "spec": spec });
+        let request = self.request(Method::POST, "/api/v1/jobs").json(&body);
+        request.header("Idempotency-Key", key).send().await.unwrap()
+    }
+
+    async fn submitted(&self, spec: Value) -> JobRecord {
+        let response = self.submit(spec, &uuid::Uuid::new_v4().to_string()).await;
+        assert_eq!(response.status(), StatusCode::CREATED);
+        response.json().await.unwrap()
+    }
+
+    async fn follow(&self, job: &str, after: Option<u64>) -> Follower {
+        let mut request = self.request(Method::GET, &format!("/api/v1/jobs/{job}/events"));
+        if let Some(after) = after {
+            request = request.header("Last-Event-ID", after.to_string());
+        }
+        Follower::new(request.send().await.unwrap())
+    }
+}
+
+fn info(url: &str) -> NodeInfo {
+    NodeInfo {
+        name: "test".into(),
+        version: "0".into(),
+        listen: url.into(),
+        state_dir: String::new(),
+        started_at: Timestamp::now(),
+        engines: vec![],
+        sandbox: String::new(),
+    }
+}
+
+/// Reads server-sent events as they come.
+struct Follower {
+    bytes: futures::stream::BoxStream<'static, reqwest::Result<Bytes>>,
+    text: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Sse {
+    id: Option<u64>,
+    name: String,
+    data: Value,
+}
+
+impl Follower {
+    fn new(response: Response) -> Self {
+        assert_eq!(response.status(), StatusCode::OK);
+        Self { bytes: response.bytes_stream().boxed(), text: String::new() }
+    }
+
+    async fn next(&mut self) -> Option<Sse> {
+        tokio::time::timeout(DEADLINE, self.read()).await.expect("no event in time")
+    }
+
+    async fn read(&mut self) -> Option<Sse> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let sse = parse(block);
+                self.text = rest.to_owned();
+                if let Some(sse) = sse {
+                    return Some(sse);
+                }
+                continue;
+            }
+            let piece = self.bytes.next().await?.ok()?;
+            self.text.push_str(std::str::from_utf8(&piece).unwrap());
+        }
+    }
+
+    async fn until(&mut self, name: &str) -> Vec<Sse> {
+        let mut seen = Vec::new();
+        while let Some(sse) = self.next().await {
+            let last = sse.name == name;
+            seen.push(sse);
+            if last {
+                break;
+            }
+        }
+        seen
+    }
+}
+
+fn parse(block: &str) -> Option<Sse> {
+    let field = |name: &str| {
+        block.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':').map(str::trim))
+    };
+    Some(Sse {
+        id: field("id").map(|id| id.parse().unwrap()),
+        name: field("event")?.to_owned(),
+        data: serde_json::from_str(field("data")?).unwrap(),
+    })
+}
+
+async fn refusal(response: Response, status: StatusCode) -> ErrorBody {
+    assert_eq!(response.status(), status);
+    let body: ErrorBody = response.json().await.unwrap();
+    assert!(body.code.starts_with("FLT-") && !body.remedy.is_empty(), "{body:?}");
+    body
+}
+
+#[tokio::test]
+async fn a_caller_without_a_known_token_is_told_nothing_but_how_to_show_one() {
+    let node = TestNode::start().await;
+    let url = format!("{}/api/v1/jobs", node.url);
+    let requests = [
+        node.http.get(&url),
+        node.http.get(&url).bearer_auth("wrong"),
+        node.http.get(&url).bearer_auth(&PO[..PO.len() - 1]),
+        node.http.get(format!("{url}?token={PO}")),
+        node.http.get(&url).basic_auth("anna", Some(PO)),
+    ];
+    for request in requests {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"fleet\"");
+        assert_eq!(refusal(response, StatusCode::UNAUTHORIZED).await.code, "FLT-A401");
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_may_look_and_not_touch() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await;
+    let as_viewer = |method, path: &str| {
+        node.http.request(method, format!("{}/api/v1{path}", node.url)).bearer_auth(VIEWER)
+    };
+    assert_eq!(as_viewer(Method::GET, "/jobs").send().await.unwrap().status(), StatusCode::OK);
+    let stop = as_viewer(Method::POST, &format!("/jobs/{}/stop", job.id)).json(&json!({}));
+    refusal(stop.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    let upload = as_viewer(Method::POST, "/blobs").body("x");
+    refusal(upload.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+}
+
+#[tokio::test]
+async fn a_page_in_the_browser_cannot_reach_the_node_under_another_name_or_from_another_origin() {
+    let node = TestNode::start().await;
+    for (name, value) in [("host", "evil.example"), ("origin", "https://evil.example")] {
+        let request = node.request(Method::GET, "/healthz").header(name, value);
+        refusal(request.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    }
+    let own = node.request(Method::GET, "/healthz").header("origin", &node.url);
+    assert_eq!(own.send().await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_same_key_gives_the_same_job_and_another_spec_under_it_is_a_conflict() {
+    let node = TestNode::start().await;
+    let first: JobRecord = node.submit(json!({ "steps": 1 }), "k").await.json().await.unwrap();
+    let again: JobRecord = node.submit(json!({ "steps": 1 }), "k").await.json().await.unwrap();
+    assert_eq!(first.id, again.id);
+    assert_eq!(first.by, Author::Person("anna".into()));
+    refusal(node.submit(json!({ "steps": 2 }), "k").await, StatusCode::CONFLICT).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_submit_is_said() {
+    let node = TestNode::start().await;
+    let bad = node.submit(json!({}), "k").await;
+    assert!(refusal(bad, StatusCode::BAD_REQUEST).await.message.contains("`steps` is missing"));
+    let post = |body: Value| {
+        node.request(Method::POST, "/api/v1/jobs").header("Idempotency-Key", "k2").json(&body)
+    };
+    let whole = json!({ "kind": "steps", "project": "p", "title": "t", "spec": { "steps": 1 } });
+    for (key, value) in [("kind", json!("dance")), ("project", json!("../x")), ("colour", json!("red"))] {
+        let mut body = whole.clone();
+        body[key] = value;
+        refusal(post(body).send().await.unwrap(), StatusCode::BAD_REQUEST).await;
+    }
+    let keyless = node.request(Method::POST, "/api/v1/jobs").json(&whole);
+    refusal(keyless.send().await.unwrap(), StatusCode::BAD_REQUEST).await;
+    let mut huge = whole.clone();
+    huge["spec"]["text"] = json!("x".repeat(2 << 20));
+    refusal(post(huge).send().await.unwrap(), StatusCode::PAYLOAD_TOO_LARGE).await;
+}
+
+#[tokio::test]
+async fn a_follower_sees_every_event_once_over_as_many_connections_as_it_takes() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 6, "hold": true })).await.id.to_string();
+    let mut all: Vec<Sse> = Vec::new();
+    for step in 0..6 {
+        let mut follower = node.follow(&job, all.last().and_then(|sse| sse.id)).await;
+        node.go_on.notify_one();
+        all.extend(follower.until("steps.step").await);
+        assert_eq!(all.last().unwrap().data["envelope"]["payload"]["step"], step);
+    }
+    let mut follower = node.follow(&job, all.last().unwrap().id).await;
+    all.extend(follower.until("job.ended").await);
+    assert_eq!(follower.next().await, None, "the stream closes after job.ended");
+
+    let ids: Vec<u64> = all.iter().map(|sse| sse.id.unwrap()).collect();
+    assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
+    let seqs: Vec<u64> =
+        all.iter().map(|sse| sse.data["envelope"]["seq"].as_u64().unwrap()).collect();
+    assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "something was missed");
+
+    let path = format!("/api/v1/jobs/{job}/events");
+    let over = node.request(Method::GET, &path).header("Last-Event-ID", ids.last().unwrap());
+    assert_eq!(over.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+    let nonsense = node.request(Method::GET, &path).header("Last-Event-ID", "x");
+    refusal(nonsense.send().await.unwrap(), StatusCode::BAD_REQUEST).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_does_not_follow_ends_when_it_has_caught_up() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await;
+    let path = format!("/api/v1/jobs/{}/events?follow=false", job.id);
+    let mut follower = Follower::new(node.get(&path).await);
+    let seen = follower.until("caught_up").await;
+    assert_eq!(seen.first().unwrap().name, "job.submitted");
+    assert_eq!(seen.last().unwrap().id, None);
+    assert_eq!(follower.next().await, None);
+}
+
+#[tokio::test]
+async fn progress_of_the_job_is_told_in_passing_without_control_characters() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await;
+    let mut follower = node.follow(job.id.as_str(), None).await;
+    follower.until("job.started").await;
+    let text = "\u{1b}[2J\u{202e}hello".to_owned();
+    node.progress.publish(Progress { job: job.id, source: "dev".into(), text, tokens: Some(3) });
+    let told = follower.next().await.unwrap();
+    assert_eq!((told.id, told.name.as_str()), (None, "progress"));
+    assert_eq!(told.data, json!({ "source": "dev", "text": "\\u{1b}[2J\\u{202e}hello", "tokens": 3 }));
+}
+
+#[tokio::test]
+async fn followers_are_bounded_and_a_place_is_free_again_when_one_leaves() {
+    let node = TestNode::with(ApiOptions { max_followers: 1, ..ApiOptions::default() }).await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    let mut held = node.follow(&job, None).await;
+    held.next().await;
+    let path = format!("/api/v1/jobs/{job}/events");
+    refusal(node.get(&path).await, StatusCode::SERVICE_UNAVAILABLE).await;
+    drop(held);
+    let freed = async {
+        while node.get(&path).await.status() != StatusCode::OK {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, freed).await.unwrap();
+}
+
+#[tokio::test]
+async fn uploads_keep_to_the_limit_whether_they_announce_their_size_or_not() {
+    let node = TestNode::start().await;
+    let upload = |body: reqwest::Body| node.request(Method::POST, "/api/v1/blobs").body(body).send();
+    let stored: BlobStored = upload("a pack".into()).await.unwrap().json().await.unwrap();
+    assert_eq!((stored.bytes, stored.digest.len()), (6, 64));
+    let large = upload(vec![0u8; 65 << 10].into()).await.unwrap();
+    refusal(large, StatusCode::PAYLOAD_TOO_LARGE).await;
+    let pieces = futures::stream::iter((0..65).map(|_| Ok::<_, std::io::Error>(vec![0u8; 1 << 10])));
+    let chunked = upload(reqwest::Body::wrap_stream(pieces)).await.unwrap();
+    refusal(chunked, StatusCode::PAYLOAD_TOO_LARGE).await;
+}
+
+#[tokio::test]
+async fn deleting_a_job_deletes_its_blobs_but_not_those_that_another_job_needs() {
+    let node = TestNode::start().await;
+    let put = async |text: &'static str| {
+        let stored = node.request(Method::POST, "/api/v1/blobs").body(text).send().await.unwrap();
+        stored.json::<BlobStored>().await.unwrap().digest
+    };
+    let (shared, own) = (put("shared").await, put("own").await);
+    let both = json!({ "steps": 1, "blob": [shared, own] });
+    let first = node.submitted(both).await.id.to_string();
+    let second = node.submitted(json!({ "steps": 1, "blob": shared })).await.id.to_string();
+    for job in [&first, &second] {
+        node.follow(job, None).await.until("job.ended").await;
+    }
+    let delete = node.request(Method::DELETE, &format!("/api/v1/jobs/{first}"));
+    assert_eq!(delete.send().await.unwrap().status(), StatusCode::NO_CONTENT);
+
+    refusal(node.get(&format!("/api/v1/jobs/{first}")).await, StatusCode::NOT_FOUND).await;
+    let there = |digest: &str| node._dir.path().join("blobs").join(&digest[..2]).join(&digest[2..]).exists();
+    assert_eq!((there(&shared), there(&own)), (true, false));
+}
+
+#[tokio::test]
+async fn a_job_that_has_no_result_says_why() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    let path = format!("/api/v1/jobs/{job}/result");
+    assert!(refusal(node.get(&path).await, StatusCode::CONFLICT).await.message.contains("hasn't ended"));
+    let delete = node.request(Method::DELETE, &format!("/api/v1/jobs/{job}"));
+    refusal(delete.send().await.unwrap(), StatusCode::CONFLICT).await;
+    node.go_on.notify_one();
+    node.follow(&job, None).await.until("job.ended").await;
+    assert!(refusal(node.get(&path).await, StatusCode::CONFLICT).await.message.contains("without a commit"));
+    let report = node.get(&format!("/api/v1/jobs/{job}/report?format=json")).await;
+    assert_eq!(report.json::<Value>().await.unwrap()["job"], job);
+}
+
+#[tokio::test]
+async fn health_needs_no_token_and_readiness_says_what_is_waited_for() {
+    let node = TestNode::start().await;
+    let get = |path: &str| node.http.get(format!("{}{path}", node.url)).send();
+    assert_eq!(get("/healthz").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(get("/readyz").await.unwrap().status(), StatusCode::OK);
+    node.ready.send_replace(Readiness { ready: false, waiting_for: vec!["engine local".into()] });
+    let response = get("/readyz").await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.json::<Readiness>().await.unwrap().waiting_for, ["engine local"]);
+    refusal(node.get("/api/v1/nothing").await, StatusCode::NOT_FOUND).await;
+    refusal(node.get("/elsewhere").await, StatusCode::NOT_FOUND).await;
+}
+
+#[tokio::test]
+async fn a_closing_node_ends_its_streams_and_itself() {
+    let mut node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    let mut follower = node.follow(&job, None).await;
+    follower.until("job.started").await;
+    node.stop.take().unwrap().send(()).unwrap();
+    assert_eq!(follower.next().await, None);
+    drop(node.http);
+    tokio::time::timeout(DEADLINE, node.served).await.unwrap().unwrap().unwrap();
+    node.system.shutdown().await;
+}
