@@ -25,7 +25,7 @@ node_start() {
 
 # Where the node listens, as it says itself when it starts.
 node_url() {
-    grep -ohE 'http://127\.0\.0\.1:[0-9]+' "$1/fleetd.out" "$1/fleetd.log" 2>/dev/null | head -n 1
+    grep -ohE 'http://127\.0\.0\.1:[0-9]+' "$1/fleetd.out" "$1/fleetd.log" 2>/dev/null | head -n 1 || true
 }
 
 curl_ready() {

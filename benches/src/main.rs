@@ -24,7 +24,10 @@ fn main() -> Result<()> {
     if machine.build == "debug" {
         say("note: this is an unoptimised build; run `make bench` for figures worth quoting");
     }
-    say(&format!("{} · {} processors · load {:.1} · {} build", machine.cpu, machine.processors, machine.load, machine.build));
+    say(&format!(
+        "{} · {} processors · load {:.1} · {} build",
+        machine.cpu, machine.processors, machine.load, machine.build
+    ));
     let mut missed = Vec::new();
     for area in area::select(&args.area) {
         let figures = (area.run)().with_context(|| format!("measuring {}", area.name))?;
@@ -46,7 +49,8 @@ fn write(out: &std::path::Path, area: &str, figures: &[Figure]) -> Result<()> {
 
 fn table(area: &str, figures: &[Figure]) -> String {
     let mut t = Table::new();
-    t.load_preset(UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    t.load_style(UTF8_BORDERS_ONLY);
+    t.set_content_arrangement(ContentArrangement::Dynamic);
     t.set_header([area, "value", "unit", "target", "against", ""]);
     for f in figures {
         let verdict = match (&f.target, f.ok) {

@@ -36,6 +36,9 @@ mod price {
     pub const BLANKS: u64 = 762;
 }
 
+/// Repetitions of a sign from which on a run is a ruler.
+const RULER: u32 = 4;
+
 /// Estimated tokens of a text; see the module for how good that is. Linear in the text.
 #[must_use]
 pub fn estimate_tokens(text: &str) -> u32 {
@@ -101,12 +104,16 @@ fn word(first: char, rest: &mut Peekable<Chars<'_>>) -> u64 {
         + extra
 }
 
-/// A run of signs; line breaks right after it belong to it.
+/// A run of signs; line breaks right after it belong to it. Rulers (`-----`) are few tokens whatever
+/// their length, so a sign that goes on repeating costs nothing more.
 fn signs(first: char, rest: &mut Peekable<Chars<'_>>) -> u64 {
     let (mut count, mut extra) = (1_u64, wide(first));
+    let (mut before, mut repeats) = (first, 0);
     while let Some(c) = rest.next_if(|c| class(*c) == Class::Sign) {
-        count += 1;
+        repeats = if c == before { repeats + 1 } else { 0 };
+        count += u64::from(repeats < RULER);
         extra += wide(c);
+        before = c;
     }
     while rest.next_if(|c| class(*c) == Class::Break).is_some() {}
     price::SIGNS + count.saturating_sub(2) * price::MORE_SIGNS + extra

@@ -97,7 +97,7 @@ const KINDS: &[(&str, &str)] = &[
     ("bearer-token", "Authorization: Bearer «{w40}»"),
     ("authorization-header", "authorization: Basic «{b36}»"),
     ("authorization-header", "curl -H 'X-Api-Key: «{A32}»' host"),
-    ("netrc-password", "machine git.example login ada password «{A16}»"),
+    ("netrc-password", "machine git.example login ada pass¤word «{A16}»"),
     ("command-password", "curl -s -u ada:«{A12}9» https://host/api"),
     ("password-hash", "root:«$6${A16}${A86}»:19000"),
     ("password", "password = \"«{A10}7»\""),

@@ -39,20 +39,8 @@ enum Writes {
 }
 
 const TABLE: &[Rule] = &[
-    Rule {
-        id: "everyone-looks",
-        roles: ANY,
-        phases: ANY,
-        tools: LOOK,
-        writes: Writes::Anything,
-    },
-    Rule {
-        id: "developers-change-code",
-        roles: &["developer"],
-        phases: WORK,
-        tools: WRITE,
-        writes: Writes::Anything,
-    },
+    Rule { id: "everyone-looks", roles: ANY, phases: ANY, tools: LOOK, writes: Writes::Anything },
+    Rule { id: "developers-change-code", roles: &["developer"], phases: WORK, tools: WRITE, writes: Writes::Anything },
     Rule {
         id: "testers-add-tests",
         roles: &["tester"],
@@ -91,9 +79,7 @@ impl Policy {
     /// The tools that some call of which would be allowed; what an agent is offered.
     pub fn offered(role: &str, phase: &str) -> Vec<&'static str> {
         let all = LOOK.iter().chain(WRITE).chain(&["run_tests", "exec"]);
-        all.copied()
-            .filter(|tool| TABLE.iter().any(|rule| rule.covers(role, phase, tool)))
-            .collect()
+        all.copied().filter(|tool| TABLE.iter().any(|rule| rule.covers(role, phase, tool))).collect()
     }
 }
 
@@ -113,20 +99,13 @@ impl Rule {
 }
 
 fn is_document(path: &str) -> bool {
-    path.starts_with("docs/")
-        || [".md", ".rst", ".txt"]
-            .iter()
-            .any(|end| path.ends_with(end))
+    path.starts_with("docs/") || [".md", ".rst", ".txt"].iter().any(|end| path.ends_with(end))
 }
 
 impl Authorizer for Policy {
     fn decide(&self, query: &AccessQuery) -> Decision {
         let path = query.args.get("path").and_then(Value::as_str);
-        let clean = match path
-            .filter(|path| !is_whole_tree(path))
-            .map(normalize)
-            .transpose()
-        {
+        let clean = match path.filter(|path| !is_whole_tree(path)).map(normalize).transpose() {
             Ok(clean) => clean,
             Err(why) => {
                 return deny(
@@ -137,32 +116,18 @@ impl Authorizer for Policy {
             }
         };
         let writes = WRITE.contains(&query.tool.as_str());
-        if let Some(denied) = writes
-            .then(|| protected(&query.args, clean.as_deref()))
-            .flatten()
-        {
+        if let Some(denied) = writes.then(|| protected(&query.args, clean.as_deref())).flatten() {
             return denied;
         }
         let class = class_of(&query.args);
-        let covering: Vec<_> = TABLE
-            .iter()
-            .filter(|rule| rule.covers(&query.role, &query.phase, &query.tool))
-            .collect();
-        match covering
-            .iter()
-            .find(|rule| rule.suits(clean.as_deref().unwrap_or_default(), class))
-        {
-            Some(rule) => Decision::Allow {
-                rule: rule.id.to_owned(),
-            },
+        let covering: Vec<_> =
+            TABLE.iter().filter(|rule| rule.covers(&query.role, &query.phase, &query.tool)).collect();
+        match covering.iter().find(|rule| rule.suits(clean.as_deref().unwrap_or_default(), class)) {
+            Some(rule) => Decision::Allow { rule: rule.id.to_owned() },
             None if covering.is_empty() => not_offered(query),
             None => deny(
                 "only-what-the-role-writes",
-                format!(
-                    "a {} doesn't write {}",
-                    query.role,
-                    clean.unwrap_or_default()
-                ),
+                format!("a {} doesn't write {}", query.role, clean.unwrap_or_default()),
                 "testers add test files, writers write documents",
             ),
         }
@@ -176,25 +141,14 @@ fn is_whole_tree(path: &str) -> bool {
 
 fn not_offered(query: &AccessQuery) -> Decision {
     let offered = Policy::offered(&query.role, &query.phase).join(", ");
-    let reason = format!(
-        "a {} doesn't use {} in the phase {}",
-        query.role, query.tool, query.phase
-    );
-    deny(
-        "only-what-the-table-allows",
-        reason,
-        format!("these are allowed now: {offered}"),
-    )
+    let reason = format!("a {} doesn't use {} in the phase {}", query.role, query.tool, query.phase);
+    deny("only-what-the-table-allows", reason, format!("these are allowed now: {offered}"))
 }
 
 /// What nobody may write.
 fn protected(args: &Value, path: Option<&str>) -> Option<Decision> {
     let (Some(path), Some(class)) = (path, class_of(args)) else {
-        return Some(deny(
-            "writes-name-a-file",
-            "the call names no file to write",
-            "give the path of a file",
-        ));
+        return Some(deny("writes-name-a-file", "the call names no file to write", "give the path of a file"));
     };
     let in_base = args.get("in_base").and_then(Value::as_bool).unwrap_or(true);
     match class {
@@ -222,11 +176,7 @@ fn class_of(args: &Value) -> Option<PathClass> {
 }
 
 fn deny(rule: &str, reason: impl Into<String>, hint: impl Into<String>) -> Decision {
-    Decision::Deny {
-        rule: rule.to_owned(),
-        reason: reason.into(),
-        hint: hint.into(),
-    }
+    Decision::Deny { rule: rule.to_owned(), reason: reason.into(), hint: hint.into() }
 }
 
 /// The arguments of a query about a path, as this policy wants them.
@@ -252,21 +202,12 @@ mod tests {
 
     fn rules() -> PathRules {
         let own = |globs: &[&str]| globs.iter().map(|g| (*g).to_owned()).collect::<Vec<_>>();
-        PathRules::compile(
-            &own(&["ci/**", "Makefile"]),
-            &own(&["tests/**", "test_*.py"]),
-        )
-        .unwrap()
+        PathRules::compile(&own(&["ci/**", "Makefile"]), &own(&["tests/**", "test_*.py"])).unwrap()
     }
 
     fn ask(role: &str, phase: &str, tool: &str, path: &str) -> Decision {
         let args = path_args(path, &rules(), |path| path.contains("old"));
-        Policy.decide(&AccessQuery {
-            role: role.into(),
-            phase: phase.into(),
-            tool: tool.into(),
-            args,
-        })
+        Policy.decide(&AccessQuery { role: role.into(), phase: phase.into(), tool: tool.into(), args })
     }
 
     fn allowed(decision: &Decision) -> bool {
@@ -281,12 +222,7 @@ mod tests {
 
     #[test]
     fn a_developer_changes_code_while_building_and_at_no_other_time() {
-        assert!(allowed(&ask(
-            "developer",
-            "build",
-            "replace_function",
-            "src/a.py"
-        )));
+        assert!(allowed(&ask("developer", "build", "replace_function", "src/a.py")));
         for phase in ["design", "plan", "docs", "done", ""] {
             let decision = ask("developer", phase, "write_file", "src/a.py");
             assert!(!allowed(&decision), "{phase}");
@@ -296,39 +232,16 @@ mod tests {
     #[test]
     fn every_denial_names_a_rule_a_reason_and_a_way_out() {
         let cases = [
-            (
-                ask("developer", "build", "write_file", "tests/old.py"),
-                "existing-tests",
-            ),
-            (
-                ask("developer", "build", "write_file", "Makefile"),
-                "protected-paths",
-            ),
-            (
-                ask("developer", "build", "write_file", "../x"),
-                "paths-stay-inside",
-            ),
-            (
-                ask("developer", "build", "read", "/etc/passwd"),
-                "paths-stay-inside",
-            ),
-            (
-                ask("architect", "build", "write_file", "src/a.py"),
-                "only-what-the-table-allows",
-            ),
-            (
-                ask("tester", "build", "write_file", "src/a.py"),
-                "only-what-the-role-writes",
-            ),
-            (
-                ask("developer", "build", "format_disk", "src/a.py"),
-                "only-what-the-table-allows",
-            ),
+            (ask("developer", "build", "write_file", "tests/old.py"), "existing-tests"),
+            (ask("developer", "build", "write_file", "Makefile"), "protected-paths"),
+            (ask("developer", "build", "write_file", "../x"), "paths-stay-inside"),
+            (ask("developer", "build", "read", "/etc/passwd"), "paths-stay-inside"),
+            (ask("architect", "build", "write_file", "src/a.py"), "only-what-the-table-allows"),
+            (ask("tester", "build", "write_file", "src/a.py"), "only-what-the-role-writes"),
+            (ask("developer", "build", "format_disk", "src/a.py"), "only-what-the-table-allows"),
         ];
         for (decision, expected) in cases {
-            let Decision::Deny { rule, reason, hint } = decision else {
-                panic!("{expected} allows")
-            };
+            let Decision::Deny { rule, reason, hint } = decision else { panic!("{expected} allows") };
             assert_eq!(rule, expected);
             assert!(!reason.is_empty() && !hint.is_empty());
         }
@@ -336,16 +249,8 @@ mod tests {
 
     #[test]
     fn new_tests_are_welcome_and_everyone_looks() {
-        assert_eq!(
-            rule(&ask("tester", "test", "write_file", "tests/new.py")),
-            "testers-add-tests"
-        );
-        assert!(allowed(&ask(
-            "developer",
-            "build",
-            "write_file",
-            "tests/new.py"
-        )));
+        assert_eq!(rule(&ask("tester", "test", "write_file", "tests/new.py")), "testers-add-tests");
+        assert!(allowed(&ask("developer", "build", "write_file", "tests/new.py")));
         for tool in LOOK {
             assert!(allowed(&ask("reviewer", "design", tool, "tests/old.py")));
         }
@@ -380,15 +285,7 @@ mod tests {
     fn what_is_offered_depends_on_role_and_phase() {
         assert_eq!(
             Policy::offered("developer", "build"),
-            [
-                "list",
-                "read",
-                "search",
-                "replace_function",
-                "write_file",
-                "run_tests",
-                "exec"
-            ]
+            ["list", "read", "search", "replace_function", "write_file", "run_tests", "exec"]
         );
         assert_eq!(Policy::offered("architect", "design"), LOOK);
     }

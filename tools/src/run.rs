@@ -74,10 +74,7 @@ impl Workbench {
     ) -> Result<RunResult, SandboxError> {
         let mut run = Run::new(["/bin/sh", "-c", command], workspace.root());
         run.scratch = Some(workspace.scratch());
-        run.env = ENVIRONMENT
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        run.env = ENVIRONMENT.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         run.limits = limits.clone();
         run.toolchains = self.toolchains.clone();
         self.runner.run(run).await
@@ -86,9 +83,7 @@ impl Workbench {
 
 impl std::fmt::Debug for Workbench {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Workbench")
-            .field("dir", &self.dir)
-            .finish_non_exhaustive()
+        f.debug_struct("Workbench").field("dir", &self.dir).finish_non_exhaustive()
     }
 }
 

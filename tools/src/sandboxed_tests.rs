@@ -36,15 +36,9 @@ const PYTHON: Story = Story {
 
 const RUST: Story = Story {
     files: &[
-        (
-            "Cargo.toml",
-            "[package]\nname = \"calc\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
-        ),
+        ("Cargo.toml", "[package]\nname = \"calc\"\nversion = \"0.1.0\"\nedition = \"2021\"\n"),
         ("src/lib.rs", "pub fn add(a: u8, b: u8) -> u8 { a - b }\n"),
-        (
-            "tests/calc.rs",
-            "#[test]\nfn adds() { assert_eq!(calc::add(2, 1), 3); }\n",
-        ),
+        ("tests/calc.rs", "#[test]\nfn adds() { assert_eq!(calc::add(2, 1), 3); }\n"),
     ],
     test: "cargo test --offline",
     format: Format::Libtest,
@@ -77,23 +71,12 @@ fn bench(dir: &Path, toolchain: &str) -> Workbench {
     }
 }
 
-async fn import(
-    bench: &Workbench,
-    files: &[(&str, &str)],
-    dir: &Path,
-) -> Result<BaseRepo, RepoError> {
+async fn import(bench: &Workbench, files: &[(&str, &str)], dir: &Path) -> Result<BaseRepo, RepoError> {
     let user = checkout_of(files);
     let facts = client::inspect(user.path()).unwrap();
     let pack = dir.join("pack");
     client::make_pack(&facts, &pack).unwrap();
-    BaseRepo::import(
-        &pack,
-        &facts.head,
-        &dir.join("job"),
-        &Caps::default(),
-        &*bench.runner,
-    )
-    .await
+    BaseRepo::import(&pack, &facts.head, &dir.join("job"), &Caps::default(), &*bench.runner).await
 }
 
 async fn judged(story: &Story) -> (TestReport, Verdict, Vec<String>) {
@@ -111,24 +94,12 @@ async fn judged(story: &Story) -> (TestReport, Verdict, Vec<String>) {
         limits: Limits::default(),
     };
     spec.baseline = baseline(&bench, &base, &spec).await.unwrap().0;
-    let workspace = base
-        .checkout(&dir.path().join("ws"), None, bench.runner.owner())
-        .unwrap();
+    let workspace = base.checkout(&dir.path().join("ws"), None, bench.runner.owner()).unwrap();
     let (path, from, to) = story.fix;
     let text = String::from_utf8(workspace.read(path).unwrap().unwrap()).unwrap();
-    workspace
-        .write(path, text.replace(from, to).as_bytes())
-        .unwrap();
-    let run = bench
-        .shell(&workspace, story.test, &spec.limits)
-        .await
-        .unwrap();
-    assert!(
-        run.succeeded(),
-        "{}\n{}",
-        run.stdout.text(),
-        run.stderr.text()
-    );
+    workspace.write(path, text.replace(from, to).as_bytes()).unwrap();
+    let run = bench.shell(&workspace, story.test, &spec.limits).await.unwrap();
+    assert!(run.succeeded(), "{}\n{}", run.stdout.text(), run.stderr.text());
     let patch = base.diff(&workspace).unwrap();
     let verdict = verify(&bench, &base, &patch.bytes, &spec).await.unwrap();
     (spec.baseline, verdict, patch.paths())
@@ -136,19 +107,12 @@ async fn judged(story: &Story) -> (TestReport, Verdict, Vec<String>) {
 
 async fn is_solved(story: &Story) {
     let (baseline, verdict, changed) = judged(story).await;
-    assert!(
-        !baseline.ok && baseline.complete && baseline.failed == 1,
-        "{baseline:#?}"
-    );
+    assert!(!baseline.ok && baseline.complete && baseline.failed == 1, "{baseline:#?}");
     assert!(verdict.accepted(), "{verdict:#?}");
     assert_eq!(verdict.newly_passing.len(), 1);
     // Build output and lock files of the run are no part of the patch.
     assert_eq!(changed, [story.fix.0]);
-    assert!(
-        verdict.runs[0].tier.starts_with("bwrap"),
-        "{:?}",
-        verdict.runs[0].tier
-    );
+    assert!(verdict.runs[0].tier.starts_with("bwrap"), "{:?}", verdict.runs[0].tier);
 }
 
 #[tokio::test]
@@ -180,10 +144,7 @@ async fn a_damaged_bundle_is_refused_by_the_sandbox_before_it_reaches_the_node()
     std::fs::write(&pack, bytes).unwrap();
     let job = dir.path().join("job");
     let result = BaseRepo::import(&pack, &facts.head, &job, &Caps::default(), &*bench.runner).await;
-    assert!(
-        matches!(&result, Err(RepoError::BadBundle(why)) if why.contains("unpack")),
-        "{result:?}"
-    );
+    assert!(matches!(&result, Err(RepoError::BadBundle(why)) if why.contains("unpack")), "{result:?}");
     assert!(!job.join("base.git").exists());
     assert_eq!(std::fs::read_dir(&job).unwrap().count(), 0);
 }

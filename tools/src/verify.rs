@@ -166,24 +166,14 @@ enum Prepared {
 fn prepare(base: &BaseRepo, patch: &[u8], rules: &PathRules) -> Result<Prepared, RepoError> {
     let tree = match base.apply(patch) {
         Ok(tree) => tree,
-        Err(
-            error @ (RepoError::DoesNotApply(_)
-            | RepoError::UnsafePath { .. }
-            | RepoError::TooLarge { .. }),
-        ) => {
-            return Ok(Prepared::Unfit(Verdict {
-                reason: Some(error.to_string()),
-                ..Verdict::default()
-            }));
+        Err(error @ (RepoError::DoesNotApply(_) | RepoError::UnsafePath { .. } | RepoError::TooLarge { .. })) => {
+            return Ok(Prepared::Unfit(Verdict { reason: Some(error.to_string()), ..Verdict::default() }));
         }
         Err(error) => return Err(error),
     };
     let change = base.patch_of(&tree)?;
-    let forbidden: Vec<String> = change
-        .paths()
-        .into_iter()
-        .filter(|path| rules.forbids(path, base.has(path)))
-        .collect();
+    let forbidden: Vec<String> =
+        change.paths().into_iter().filter(|path| rules.forbids(path, base.has(path))).collect();
     let mut touched = forbidden.clone();
     touched.extend(touched_rust_tests(base, &tree, &change)?);
     let verdict = Verdict {
@@ -197,31 +187,15 @@ fn prepare(base: &BaseRepo, patch: &[u8], rules: &PathRules) -> Result<Prepared,
 }
 
 /// Test modules inside Rust sources that the patch altered, as `path: module`.
-fn touched_rust_tests(
-    base: &BaseRepo,
-    tree: &TreeId,
-    change: &Patch,
-) -> Result<Vec<String>, RepoError> {
+fn touched_rust_tests(base: &BaseRepo, tree: &TreeId, change: &Patch) -> Result<Vec<String>, RepoError> {
     let mut touched = Vec::new();
-    let old = change
-        .changes
-        .iter()
-        .filter(|change| change.kind != ChangeKind::Added);
+    let old = change.changes.iter().filter(|change| change.kind != ChangeKind::Added);
     for change in old.filter(|change| Language::of(&change.path) == Some(Language::Rust)) {
-        let text = |content: Option<Vec<u8>>| {
-            String::from_utf8_lossy(&content.unwrap_or_default()).into_owned()
-        };
-        let (before, after) = (
-            text(base.read(&change.path)?),
-            text(base.read_in(tree, &change.path)?),
-        );
+        let text = |content: Option<Vec<u8>>| String::from_utf8_lossy(&content.unwrap_or_default()).into_owned();
+        let (before, after) = (text(base.read(&change.path)?), text(base.read_in(tree, &change.path)?));
         // Both are parsed leniently; a failure of the parser itself can't be told from a touched test, so it counts as one.
         let names = touched_tests(&before, &after).unwrap_or_else(|error| vec![error.to_string()]);
-        touched.extend(
-            names
-                .into_iter()
-                .map(|name| format!("{}: {name}", change.path)),
-        );
+        touched.extend(names.into_iter().map(|name| format!("{}: {name}", change.path)));
     }
     Ok(touched)
 }
@@ -235,21 +209,11 @@ fn compare(baseline: &TestReport, expected: &[String], now: &TestReport, verdict
         // Terse runners don't name what passes; then a whole run that didn't skip more than before has to do.
         None => names_only_failures(now) && now.complete && now.skipped <= baseline.skipped,
     };
-    verdict.newly_passing = failed_before
-        .iter()
-        .filter(|test| passes(test))
-        .map(|test| (*test).to_owned())
-        .collect();
-    verdict.newly_failing = now
-        .failing()
-        .filter(|test| !failed_before.contains(test))
-        .map(str::to_owned)
-        .collect();
+    verdict.newly_passing = failed_before.iter().filter(|test| passes(test)).map(|test| (*test).to_owned()).collect();
+    verdict.newly_failing = now.failing().filter(|test| !failed_before.contains(test)).map(str::to_owned).collect();
     verdict.newly_failing.extend(gone(baseline, now));
     if !now.complete || (now.failed == 0 && !now.ok) {
-        verdict
-            .newly_failing
-            .push(format!("{RUN}: the test run didn't come to a proper end"));
+        verdict.newly_failing.push(format!("{RUN}: the test run didn't come to a proper end"));
     }
     let wanted: Vec<&str> = if expected.is_empty() {
         failed_before.into_iter().collect()
@@ -263,8 +227,7 @@ fn compare(baseline: &TestReport, expected: &[String], now: &TestReport, verdict
 }
 
 fn names_only_failures(report: &TestReport) -> bool {
-    usize::try_from(report.total()).is_ok_and(|total| total > report.tests.len())
-        || report.tests.is_empty()
+    usize::try_from(report.total()).is_ok_and(|total| total > report.tests.len()) || report.tests.is_empty()
 }
 
 /// Tests that passed at the base and aren't run any more, or of a terse runner, how many are missing.
@@ -272,21 +235,10 @@ fn gone(baseline: &TestReport, now: &TestReport) -> Vec<String> {
     let ran = |report: &TestReport| report.passed + report.failed;
     if names_only_failures(baseline) || names_only_failures(now) {
         let missing = ran(baseline).saturating_sub(ran(now));
-        return if missing > 0 {
-            vec![format!("({missing} tests are gone)")]
-        } else {
-            Vec::new()
-        };
+        return if missing > 0 { vec![format!("({missing} tests are gone)")] } else { Vec::new() };
     }
-    let ran_before = baseline
-        .tests
-        .iter()
-        .filter(|(_, outcome)| **outcome != TestOutcome::Skipped);
-    let runs_now = |test: &String| {
-        now.tests
-            .get(test)
-            .is_some_and(|outcome| *outcome != TestOutcome::Skipped)
-    };
+    let ran_before = baseline.tests.iter().filter(|(_, outcome)| **outcome != TestOutcome::Skipped);
+    let runs_now = |test: &String| now.tests.get(test).is_some_and(|outcome| *outcome != TestOutcome::Skipped);
     ran_before
         .filter(|(test, _)| !runs_now(test) && test.as_str() != RUN)
         .map(|(test, _)| format!("{test} (gone)"))
@@ -312,10 +264,7 @@ impl Drop for RemoveAtEnd {
 
 impl Place {
     async fn make(bench: &Workbench, base: &BaseRepo, tree: TreeId) -> Result<Self, VerifyError> {
-        let dest = bench
-            .dir
-            .join("verdicts")
-            .join(uuid::Uuid::new_v4().simple().to_string());
+        let dest = bench.dir.join("verdicts").join(uuid::Uuid::new_v4().simple().to_string());
         let guard = RemoveAtEnd(dest.clone());
         let (base, owner) = (base.clone(), bench.runner.owner());
         let workspace = blocking(move || base.checkout_tree(&tree, &dest, owner)).await?;

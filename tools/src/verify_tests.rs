@@ -8,20 +8,11 @@ const CODE: &str = "def add(a, b):\n    return a - b\n\n\ndef twice(a):\n    ret
 const TESTS: &str = "import unittest\nfrom calc import add, twice\n\n\nclass T(unittest.TestCase):\n    def test_add(self):\n        self.assertEqual(add(1, 2), 3)\n\n    def test_twice(self):\n        self.assertEqual(twice(2), 4)\n";
 
 fn bench(f: &Fixture) -> Workbench {
-    Workbench {
-        runner: Arc::new(OnHost),
-        dir: f.node.path().join("bench"),
-        toolchains: Default::default(),
-    }
+    Workbench { runner: Arc::new(OnHost), dir: f.node.path().join("bench"), toolchains: Default::default() }
 }
 
 async fn calc() -> Fixture {
-    fixture(checkout_of(&[
-        ("calc.py", CODE),
-        ("tests/test_calc.py", TESTS),
-        ("tests/__init__.py", ""),
-    ]))
-    .await
+    fixture(checkout_of(&[("calc.py", CODE), ("tests/test_calc.py", TESTS), ("tests/__init__.py", "")])).await
 }
 
 async fn spec(f: &Fixture) -> VerifySpec {
@@ -40,16 +31,9 @@ async fn spec(f: &Fixture) -> VerifySpec {
 }
 
 fn patch(f: &Fixture, edits: &[(&str, &str)]) -> Vec<u8> {
-    let ws = f
-        .base
-        .checkout(&f.node.path().join("edit"), None, None)
-        .unwrap();
+    let ws = f.base.checkout(&f.node.path().join("edit"), None, None).unwrap();
     for (path, text) in edits {
-        if text.is_empty() {
-            ws.remove(path).unwrap()
-        } else {
-            ws.write(path, text.as_bytes()).unwrap()
-        }
+        if text.is_empty() { ws.remove(path).unwrap() } else { ws.write(path, text.as_bytes()).unwrap() }
     }
     f.base.diff(&ws).unwrap().bytes
 }
@@ -62,30 +46,12 @@ fn fixed() -> String {
 async fn a_right_patch_fixes_the_target_and_breaks_nothing() {
     let f = calc().await;
     let spec = spec(&f).await;
-    assert_eq!(
-        spec.baseline.failing().collect::<Vec<_>>(),
-        ["tests.test_calc.T.test_add"]
-    );
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        &patch(&f, &[("calc.py", &fixed())]),
-        &spec,
-    )
-    .await
-    .unwrap();
+    assert_eq!(spec.baseline.failing().collect::<Vec<_>>(), ["tests.test_calc.T.test_add"]);
+    let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("calc.py", &fixed())]), &spec).await.unwrap();
     assert!(verdict.accepted(), "{verdict:#?}");
     assert_eq!(verdict.newly_passing, ["tests.test_calc.T.test_add"]);
-    assert_eq!(
-        (verdict.changed.as_slice(), verdict.lines_changed),
-        (&["calc.py".to_owned()][..], 2)
-    );
-    assert!(
-        std::fs::read_dir(bench(&f).dir.join("verdicts"))
-            .unwrap()
-            .next()
-            .is_none()
-    );
+    assert_eq!((verdict.changed.as_slice(), verdict.lines_changed), (&["calc.py".to_owned()][..], 2));
+    assert!(std::fs::read_dir(bench(&f).dir.join("verdicts")).unwrap().next().is_none());
 }
 
 #[tokio::test]
@@ -93,14 +59,7 @@ async fn a_patch_that_breaks_another_test_is_named_with_it() {
     let f = calc().await;
     let spec = spec(&f).await;
     let code = fixed().replace("2 * a", "3 * a");
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        &patch(&f, &[("calc.py", &code)]),
-        &spec,
-    )
-    .await
-    .unwrap();
+    let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("calc.py", &code)]), &spec).await.unwrap();
     assert!(verdict.target_fixed && !verdict.accepted());
     assert_eq!(verdict.newly_failing, ["tests.test_calc.T.test_twice"]);
 }
@@ -117,9 +76,7 @@ async fn a_patch_that_bends_the_tests_is_disqualified_and_gains_nothing() {
         vec![("sitecustomize.py", "import os; os._exit(0)\n")],
         vec![("unittest.py", "print('OK')\n")],
     ] {
-        let verdict = verify(&bench(&f), &f.base, &patch(&f, &edits), &spec)
-            .await
-            .unwrap();
+        let verdict = verify(&bench(&f), &f.base, &patch(&f, &edits), &spec).await.unwrap();
         assert_eq!(verdict.touched_protected, [edits[0].0], "{edits:?}");
         assert!(!verdict.target_fixed && !verdict.accepted());
         // What was touched was put back, so the run shows what the base shows.
@@ -132,14 +89,10 @@ async fn new_tests_are_welcome_and_count() {
     let f = calc().await;
     let spec = spec(&f).await;
     let more = TESTS.replace("add(1, 2), 3", "add(2, 2), 4");
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        &patch(&f, &[("calc.py", &fixed()), ("tests/test_more.py", &more)]),
-        &spec,
-    )
-    .await
-    .unwrap();
+    let verdict =
+        verify(&bench(&f), &f.base, &patch(&f, &[("calc.py", &fixed()), ("tests/test_more.py", &more)]), &spec)
+            .await
+            .unwrap();
     assert!(verdict.accepted());
     assert_eq!(verdict.tests.unwrap().passed, 4);
 }
@@ -154,9 +107,7 @@ async fn what_stops_the_run_or_makes_tests_vanish_is_not_a_pass() {
         "def broken(:\n",
         "import sys\nsys.stderr.write('Ran 2 tests in 0.0s\\n\\nOK\\n')\nimport os\nos._exit(1)\n",
     ] {
-        let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("calc.py", code)]), &spec)
-            .await
-            .unwrap();
+        let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("calc.py", code)]), &spec).await.unwrap();
         assert!(!verdict.accepted(), "{code:?}: {verdict:#?}");
     }
 }
@@ -165,14 +116,7 @@ async fn what_stops_the_run_or_makes_tests_vanish_is_not_a_pass() {
 async fn a_patch_that_does_not_fit_says_so() {
     let f = calc().await;
     let spec = spec(&f).await;
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        b"--- a/nope\n+++ b/nope\n@@ -1 +1 @@\n-a\n+b\n",
-        &spec,
-    )
-    .await
-    .unwrap();
+    let verdict = verify(&bench(&f), &f.base, b"--- a/nope\n+++ b/nope\n@@ -1 +1 @@\n-a\n+b\n", &spec).await.unwrap();
     assert!(!verdict.applies && verdict.reason.is_some() && verdict.runs.is_empty());
 }
 
@@ -181,14 +125,7 @@ async fn a_failing_build_ends_it_there() {
     let f = calc().await;
     let mut spec = spec(&f).await;
     spec.build = Some("echo no >&2; exit 3".to_owned());
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        &patch(&f, &[("calc.py", &fixed())]),
-        &spec,
-    )
-    .await
-    .unwrap();
+    let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("calc.py", &fixed())]), &spec).await.unwrap();
     assert!(verdict.applies && !verdict.builds && verdict.tests.is_none() && !verdict.accepted());
     assert_eq!(verdict.runs[0].stderr, "no");
 }
@@ -200,23 +137,9 @@ async fn a_test_module_inside_a_rust_source_is_protected_by_syntax() {
     let mut spec = spec(&f).await;
     (spec.test, spec.format) = ("true".to_owned(), Format::Exit);
     let bent = source.replace("f(), 2", "f(), 1");
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        &patch(&f, &[("src/lib.rs", &bent)]),
-        &spec,
-    )
-    .await
-    .unwrap();
+    let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("src/lib.rs", &bent)]), &spec).await.unwrap();
     assert_eq!(verdict.touched_protected, ["src/lib.rs: tests"]);
     let right = source.replace("{ 1 }", "{ 2 }");
-    let verdict = verify(
-        &bench(&f),
-        &f.base,
-        &patch(&f, &[("src/lib.rs", &right)]),
-        &spec,
-    )
-    .await
-    .unwrap();
+    let verdict = verify(&bench(&f), &f.base, &patch(&f, &[("src/lib.rs", &right)]), &spec).await.unwrap();
     assert!(verdict.touched_protected.is_empty());
 }

@@ -296,7 +296,8 @@ impl<'a> Turns<'a> {
             prefix: Some(target.opening.clone()),
             constraint: Constraint::None,
             stop: vec!["\n```".into()],
-            temperature: self.proposal.temperature,
+            // What was refused once is the likeliest answer still: later turns have to be sampled.
+            temperature: if turn == 0 { self.proposal.temperature } else { options.temperature },
             seed: seed(self.work.story.seed, attempt).wrapping_add(u64::from(turn)),
             max_tokens: options.reply_tokens,
             tag: RequestTag {
@@ -344,10 +345,14 @@ impl<'a> Turns<'a> {
     async fn act(&mut self, workspace: &WorkspaceRef, call: ToolCall) -> Result<Acted, StepError> {
         let deadline = self.work.services.options.runs.wall * 2 + QUICK;
         let calling = self.work.services.gateway.call(workspace, call.clone(), deadline);
-        let result = self.work.cancellable(async { calling.await.map_err(tool_error) }).await?;
+        let mut result = self.work.cancellable(async { calling.await.map_err(tool_error) }).await?;
         self.note(&call, &result);
         Ok(match self.guard.observe(&call, &result) {
-            LoopSign::Fine | LoopSign::Repeating(_) => Acted::Done(Box::new(result)),
+            LoopSign::Fine => Acted::Done(Box::new(result)),
+            LoopSign::Repeating(hint) => {
+                result.text = format!("{}\n{hint}", result.text);
+                Acted::Done(Box::new(result))
+            }
             LoopSign::Stuck(why) => {
                 self.findings.push(Finding { what: "loop".into(), detail: why.clone() });
                 Acted::Stuck(format!("stopped, it went in circles: {why}"))

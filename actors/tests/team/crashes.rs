@@ -15,13 +15,13 @@ use crate::world::{RIGHT, Repository, STORY, Setup, WRONG, World, developers, en
 async fn an_agent_that_panics_is_begun_again_and_the_story_goes_on() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let mut setup = Setup::new(developers(&fenced(RIGHT)));
-    setup.panics = Some(("propose/1/think/0", 2));
+    setup.panics = Some(("propose/0/think/0", 2));
     let world = World::start(dir.path(), &setup).await;
     let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
     let record = world.ended(&job).await;
     let report = world.report(&job).await;
     assert_eq!(record.state, JobState::Succeeded, "{}", report.to_markdown());
-    assert!(report.attempts[1].patch.is_some(), "{}", report.to_markdown());
+    assert!(report.attempts[0].patch.is_some(), "{}", report.to_markdown());
     world.shutdown().await;
 }
 

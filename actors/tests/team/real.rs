@@ -37,3 +37,24 @@ async fn the_real_model_solves_the_cart() {
     }
     assert_eq!(state, JobState::Succeeded, "{text}");
 }
+
+/// Solves an example of `examples/stories`, named by `FLEET_EXAMPLE`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "asks a real model for minutes"]
+async fn the_real_model_solves_an_example() {
+    let name = std::env::var("FLEET_EXAMPLE").unwrap_or_else(|_| "python-pages".into());
+    let seed = std::env::var("FLEET_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or(7);
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/stories").join(name);
+    let place = tempfile::tempdir().unwrap();
+    let made = place.path().join("repo");
+    let status = std::process::Command::new(examples.join("make-repo.sh")).arg(&made).status().unwrap();
+    assert!(status.success());
+    let story = std::fs::read_to_string(examples.join("story.md")).unwrap();
+    let story = story.replacen("title:", &format!("seed: {seed}\ntitle:"), 1);
+    let (state, report, seconds) = solve(&Repository::at(&made), &story, seed).await;
+    let text = report.to_markdown();
+    if let Ok(path) = std::env::var("FLEET_REPORT") {
+        std::fs::write(path, format!("{text}\n{seconds} s\n")).unwrap();
+    }
+    assert_eq!(state, JobState::Succeeded, "{text}");
+}

@@ -104,7 +104,8 @@ pub fn fenced(code: &str) -> String {
 
 /// A git repository with a fault and a test that shows it.
 pub struct Repository {
-    dir: TempDir,
+    path: PathBuf,
+    _dir: Option<TempDir>,
 }
 
 impl Repository {
@@ -113,10 +114,11 @@ impl Repository {
     }
 
     pub fn with(files: &[(&str, &str)]) -> Self {
-        let repo = Self { dir: tempfile::tempdir().unwrap() };
+        let dir = tempfile::tempdir().unwrap();
+        let repo = Self { path: dir.path().to_owned(), _dir: Some(dir) };
         repo.git(&["init", "-q", "-b", "main"]);
         for (path, text) in files {
-            std::fs::write(repo.dir.path().join(path), text).unwrap();
+            std::fs::write(repo.path.join(path), text).unwrap();
         }
         repo.git(&["add", "-A"]);
         repo.git(&["-c", "user.name=a", "-c", "user.email=a@x", "commit", "-qm", "base"]);
@@ -125,13 +127,18 @@ impl Repository {
 
     pub fn git(&self, args: &[&str]) -> String {
         let mut command = std::process::Command::new("git");
-        let out = command.current_dir(self.dir.path()).args(args).output().unwrap();
+        let out = command.current_dir(&self.path).args(args).output().unwrap();
         assert!(out.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.path
+    }
+
+    /// One that is there already.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), _dir: None }
     }
 }
 

@@ -48,8 +48,7 @@ async fn round(in_flight: usize) -> Result<(f64, f64)> {
     let until = Instant::now() + RUN;
     for n in 0..PRODUCERS {
         let stream: StreamId = format!("bench/{n}").parse()?;
-        let writer =
-            StreamWriter::open(journal.clone(), redactor.clone(), stream, "bench".parse()?).await?;
+        let writer = StreamWriter::open(journal.clone(), redactor.clone(), stream, "bench".parse()?).await?;
         producers.push(tokio::spawn(produce(writer, until, in_flight)));
     }
     let began = Instant::now();

@@ -24,10 +24,7 @@ pub struct ToolCall {
 impl ToolCall {
     /// A call with these arguments.
     pub fn new(tool: impl Into<String>, args: Value) -> Self {
-        Self {
-            tool: tool.into(),
-            args,
-        }
+        Self { tool: tool.into(), args }
     }
 }
 
@@ -48,18 +45,11 @@ pub struct ToolResult {
 
 impl ToolResult {
     pub(crate) fn said(text: impl Into<String>) -> Self {
-        Self {
-            ok: true,
-            text: text.into(),
-            ..Self::default()
-        }
+        Self { ok: true, text: text.into(), ..Self::default() }
     }
 
     pub(crate) fn refused(text: impl Into<String>) -> Self {
-        Self {
-            text: text.into(),
-            ..Self::default()
-        }
+        Self { text: text.into(), ..Self::default() }
     }
 }
 

@@ -72,10 +72,7 @@ impl Desk {
         let clean = normalize(path).map_err(|why| no(format!("the path is refused: {why}")))?;
         match self.shown(&clean)? {
             Some(text) => Ok((clean, text)),
-            None => Err(no(format!(
-                "there is no file {clean}; {}",
-                self.nearest(&clean)?
-            ))),
+            None => Err(no(format!("there is no file {clean}; {}", self.nearest(&clean)?))),
         }
     }
 
@@ -98,22 +95,12 @@ impl Desk {
 
     pub(super) fn list(&self, args: &ListArgs) -> Done {
         let below = prefix(&args.path)?;
-        let files: Vec<_> = self
-            .workspace
-            .files(FILES_MAX)?
-            .into_iter()
-            .filter(|(path, _)| lies_below(path, &below))
-            .collect();
-        let mut text: String = files
-            .iter()
-            .take(LISTED)
-            .map(|(path, bytes)| format!("{path} ({bytes} bytes)\n"))
-            .collect();
+        let files: Vec<_> =
+            self.workspace.files(FILES_MAX)?.into_iter().filter(|(path, _)| lies_below(path, &below)).collect();
+        let mut text: String =
+            files.iter().take(LISTED).map(|(path, bytes)| format!("{path} ({bytes} bytes)\n")).collect();
         if files.len() > LISTED {
-            text.push_str(&format!(
-                "[... {} more; name a directory]\n",
-                files.len() - LISTED
-            ));
+            text.push_str(&format!("[... {} more; name a directory]\n", files.len() - LISTED));
         }
         if files.is_empty() {
             text = format!("no files below {below:?}");
@@ -128,11 +115,7 @@ impl Desk {
         let plain = strip_controls(&text);
         let lines: Vec<&str> = plain.lines().collect();
         let from = args.from.unwrap_or(1).clamp(1, lines.len().max(1));
-        let to = args
-            .to
-            .unwrap_or(from + LINES - 1)
-            .clamp(from, from + 4 * LINES)
-            .min(lines.len());
+        let to = args.to.unwrap_or(from + LINES - 1).clamp(from, from + 4 * LINES).min(lines.len());
         let mut shown = String::new();
         for (at, line) in lines.iter().enumerate().take(to).skip(from - 1) {
             shown.push_str(&format!("{:>5}  {line}\n", at + 1));
@@ -143,9 +126,7 @@ impl Desk {
         if lines.is_empty() {
             shown = format!("{path} is empty");
         }
-        let known = Language::of(&path)
-            .and_then(|language| functions(&text, language).ok())
-            .unwrap_or_default();
+        let known = Language::of(&path).and_then(|language| functions(&text, language).ok()).unwrap_or_default();
         let names: Vec<_> = known.into_iter().map(|function| function.name).collect();
         let mut result = ToolResult::said(fit(&shown, BUDGET));
         result.data = json!({ "path": path, "lines": lines.len(), "from": from, "to": to, "functions": names });
@@ -164,20 +145,12 @@ impl Desk {
             let Some(content) = searched.then(|| self.shown(&path).ok().flatten()).flatten() else {
                 continue;
             };
-            let found: Vec<_> = content
-                .lines()
-                .enumerate()
-                .filter(|(_, line)| pattern.is_match(line))
-                .collect();
+            let found: Vec<_> = content.lines().enumerate().filter(|(_, line)| pattern.is_match(line)).collect();
             files += usize::from(!found.is_empty());
             for (at, line) in found {
                 matches += 1;
                 if matches <= MATCHES {
-                    let line: String = strip_controls(line)
-                        .trim()
-                        .chars()
-                        .take(MATCH_CHARS)
-                        .collect();
+                    let line: String = strip_controls(line).trim().chars().take(MATCH_CHARS).collect();
                     text.push_str(&format!("{path}:{}: {line}\n", at + 1));
                 }
             }
@@ -197,17 +170,12 @@ impl Desk {
 
     pub(super) fn replace_function(&self, args: &ReplaceArgs) -> Done {
         let (path, before) = self.existing(&args.path)?;
-        let language = Language::of(&path).ok_or_else(|| {
-            no(format!(
-                "functions of {path} aren't known to this tool; use write_file"
-            ))
-        })?;
-        let after = replace_function(&before, language, &args.name, &args.code)
-            .map_err(|error| no(error.to_string()))?;
+        let language = Language::of(&path)
+            .ok_or_else(|| no(format!("functions of {path} aren't known to this tool; use write_file")))?;
+        let after =
+            replace_function(&before, language, &args.name, &args.code).map_err(|error| no(error.to_string()))?;
         if after == before {
-            return Err(no(
-                "the new code is the same as the old; nothing was changed",
-            ));
+            return Err(no("the new code is the same as the old; nothing was changed"));
         }
         self.save(&path, Some(&before), &after)?;
         let mut result = ToolResult::said(format!("{} in {path} is replaced", args.name));
@@ -216,28 +184,19 @@ impl Desk {
     }
 
     pub(super) fn write_file(&self, args: &WriteArgs) -> Done {
-        let path =
-            normalize(&args.path).map_err(|why| no(format!("the path is refused: {why}")))?;
+        let path = normalize(&args.path).map_err(|why| no(format!("the path is refused: {why}")))?;
         let before = self.shown(&path)?;
         if let Some(language) = Language::of(&path) {
             // What was broken before may be mended step by step; what was whole mustn't be broken.
-            let was_whole = before
-                .as_ref()
-                .is_none_or(|before| parses(before, language).is_ok());
+            let was_whole = before.as_ref().is_none_or(|before| parses(before, language).is_ok());
             if let (true, Err(error)) = (was_whole, parses(&args.content, language)) {
-                return Err(no(format!(
-                    "{path} would not parse: {error}; nothing was written"
-                )));
+                return Err(no(format!("{path} would not parse: {error}; nothing was written")));
             }
         }
         self.save(&path, before.as_deref(), &args.content)?;
         let mut result = ToolResult::said(format!(
             "{path} is {} ({} bytes)",
-            if before.is_some() {
-                "overwritten"
-            } else {
-                "new"
-            },
+            if before.is_some() { "overwritten" } else { "new" },
             args.content.len()
         ));
         result.data = json!({ "path": path, "new": before.is_none() });
@@ -249,27 +208,18 @@ impl Desk {
         if let (Some(before), Some(Language::Rust)) = (before, Language::of(path)) {
             self.keep_rust_tests(path, before, after)?;
         }
-        let original = self
-            .guard
-            .put_back(&self.spec.project, before.unwrap_or_default(), after)
-            .map_err(no)?;
+        let original = self.guard.put_back(&self.spec.project, before.unwrap_or_default(), after).map_err(no)?;
         Ok(self.workspace.write(path, original.as_bytes())?)
     }
 
     fn keep_rust_tests(&self, path: &str, before: &str, after: &str) -> Result<(), Trouble> {
-        let Some(base) = self
-            .base
-            .read(path)?
-            .and_then(|content| String::from_utf8(content).ok())
-        else {
+        let Some(base) = self.base.read(path)?.and_then(|content| String::from_utf8(content).ok()) else {
             return Ok(());
         };
         let base = self.guard.show(&self.spec.project, &base);
-        let touched =
-            crate::syntax::touched_tests(&base, after).map_err(|error| no(error.to_string()))?;
+        let touched = crate::syntax::touched_tests(&base, after).map_err(|error| no(error.to_string()))?;
         // What was touched before this edit isn't this edit's doing.
-        let earlier =
-            crate::syntax::touched_tests(&base, before).map_err(|error| no(error.to_string()))?;
+        let earlier = crate::syntax::touched_tests(&base, before).map_err(|error| no(error.to_string()))?;
         match touched.iter().find(|name| !earlier.contains(name)) {
             None => Ok(()),
             Some(name) => {
@@ -287,11 +237,7 @@ impl Desk {
     /// Brings protected files and existing tests back to what they were after something ran; says which had been touched.
     pub(super) fn restore_protected(&self) -> Result<Vec<String>, RepoError> {
         let mut touched = Vec::new();
-        for path in self
-            .workspace
-            .placed()
-            .filter(|path| self.rules.forbids(path, self.base.has(path)))
-        {
+        for path in self.workspace.placed().filter(|path| self.rules.forbids(path, self.base.has(path))) {
             if !self.workspace.is_untouched(path).unwrap_or(false) {
                 touched.push(path.to_owned());
                 self.put_back(path);
@@ -323,10 +269,7 @@ fn prefix(path: &str) -> Result<String, Trouble> {
 
 /// Whether a file lies in a directory, or is what was named; the empty name is the whole tree.
 fn lies_below(path: &str, below: &str) -> bool {
-    below.is_empty()
-        || path
-            .strip_prefix(below)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    below.is_empty() || path.strip_prefix(below).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// A regular expression, or, if it isn't one, the text as it stands.

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fleet_runtime::Effects;
-use fleet_runtime::actor::{
-    Actor, ActorError, AskError, Context, Json, Message, Ref, ReplyTo, System,
-};
+use fleet_runtime::actor::{Actor, ActorError, AskError, Context, Json, Message, Ref, ReplyTo, System};
 use fleet_runtime::auth::Authorizer;
 use fleet_runtime::supervise::{ChildOptions, Restart};
 use serde::Serialize;
@@ -67,15 +65,8 @@ struct Shared {
 
 #[derive(Debug, SchemaWrite, SchemaRead)]
 enum GatewayMsg {
-    Open {
-        id: String,
-        ticket: String,
-        reply: ReplyTo<Opened>,
-    },
-    Close {
-        id: String,
-        reply: ReplyTo<bool>,
-    },
+    Open { id: String, ticket: String, reply: ReplyTo<Opened> },
+    Close { id: String, reply: ReplyTo<bool> },
 }
 
 impl Message for GatewayMsg {
@@ -105,21 +96,11 @@ impl Actor for Gateway {
             crate::repo::remove_tree(&dir)?;
             std::fs::create_dir_all(&dir).map_err(crate::repo::RepoError::io(&dir))
         });
-        emptied
-            .await
-            .map_err(ActorError::failed)?
-            .map_err(ActorError::failed)?;
-        Ok(Self {
-            shared,
-            open: HashSet::new(),
-        })
+        emptied.await.map_err(ActorError::failed)?.map_err(ActorError::failed)?;
+        Ok(Self { shared, open: HashSet::new() })
     }
 
-    async fn handle(
-        &mut self,
-        msg: GatewayMsg,
-        ctx: &Context<GatewayMsg>,
-    ) -> Result<(), ActorError> {
+    async fn handle(&mut self, msg: GatewayMsg, ctx: &Context<GatewayMsg>) -> Result<(), ActorError> {
         match msg {
             GatewayMsg::Open { id, ticket, reply } => reply.send(self.open(id, &ticket, ctx).await),
             GatewayMsg::Close { id, reply } => {
@@ -134,12 +115,7 @@ impl Actor for Gateway {
 
 impl Gateway {
     async fn open(&mut self, id: String, ticket: &str, ctx: &Context<GatewayMsg>) -> Opened {
-        let args = self
-            .shared
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(ticket);
+        let args = self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(ticket);
         let Some(args) = args else {
             return Opened::Refused("nobody waits for it any more".to_owned());
         };
@@ -148,11 +124,7 @@ impl Gateway {
             return Opened::Busy(format!("{max} workspaces are open"));
         }
         // Never restarted: its state would be another. Whoever uses it opens it again and repeats the calls.
-        let options = ChildOptions {
-            restart: Restart::Temporary,
-            mailbox: 16,
-            grace: CLOSING,
-        };
+        let options = ChildOptions { restart: Restart::Temporary, mailbox: 16, grace: CLOSING };
         match ctx.spawn_with::<ToolActor>(id.clone(), args, options).await {
             Ok(actor) => {
                 self.open.insert(id);
@@ -166,27 +138,16 @@ impl Gateway {
 impl GatewayHandle {
     /// Starts the gateway.
     pub async fn start(system: &System, options: GatewayOptions) -> Result<Self, ToolError> {
-        let shared = Arc::new(Shared {
-            options,
-            waiting: Mutex::default(),
-        });
-        let actor = system
-            .spawn::<Gateway>(NAME, shared.clone(), ChildOptions::default())
-            .await;
+        let shared = Arc::new(Shared { options, waiting: Mutex::default() });
+        let actor = system.spawn::<Gateway>(NAME, shared.clone(), ChildOptions::default()).await;
         let actor = actor.map_err(|error| ToolError::Gone(error.to_string()))?;
         Ok(Self { actor, shared })
     }
 
     /// Opens a workspace: a fresh checkout of base and patch, with an actor of its own.
-    pub async fn open(
-        &self,
-        spec: WorkspaceSpec,
-        base: BaseRepo,
-        effects: Effects,
-    ) -> Result<WorkspaceRef, ToolError> {
+    pub async fn open(&self, spec: WorkspaceSpec, base: BaseRepo, effects: Effects) -> Result<WorkspaceRef, ToolError> {
         check_name(&spec.name)?;
-        let rules =
-            PathRules::compile(&spec.protected, &spec.test_files).map_err(ToolError::BadSpec)?;
+        let rules = PathRules::compile(&spec.protected, &spec.test_files).map_err(ToolError::BadSpec)?;
         let id = format!("{}-{}", spec.job, spec.name);
         let ticket = uuid::Uuid::new_v4().to_string();
         let options = &self.shared.options;
@@ -200,11 +161,7 @@ impl GatewayHandle {
             guard: options.guard.clone(),
         };
         self.waiting().insert(ticket.clone(), args);
-        let question = |reply| GatewayMsg::Open {
-            id: id.clone(),
-            ticket: ticket.clone(),
-            reply,
-        };
+        let question = |reply| GatewayMsg::Open { id: id.clone(), ticket: ticket.clone(), reply };
         let opened = self.actor.ask(OPENING, question).await;
         self.waiting().remove(&ticket);
         match opened.map_err(|error| asked(error, OPENING))? {
@@ -215,10 +172,7 @@ impl GatewayHandle {
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, HashMap<String, ToolArgs>> {
-        self.shared
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a call. Calls on one workspace are made one after the other.
@@ -228,38 +182,19 @@ impl GatewayHandle {
         call: ToolCall,
         deadline: Duration,
     ) -> Result<ToolResult, ToolError> {
-        let answer = workspace
-            .actor
-            .ask(deadline, |reply| ToolMsg::Call {
-                call: Json::new(call),
-                reply,
-            })
-            .await;
+        let answer = workspace.actor.ask(deadline, |reply| ToolMsg::Call { call: Json::new(call), reply }).await;
         taken(answer, deadline)
     }
 
     /// What was changed in the workspace, against the base.
-    pub async fn patch(
-        &self,
-        workspace: &WorkspaceRef,
-        deadline: Duration,
-    ) -> Result<Patch, ToolError> {
-        let answer = workspace
-            .actor
-            .ask(deadline, |reply| ToolMsg::Patch { reply })
-            .await;
+    pub async fn patch(&self, workspace: &WorkspaceRef, deadline: Duration) -> Result<Patch, ToolError> {
+        let answer = workspace.actor.ask(deadline, |reply| ToolMsg::Patch { reply }).await;
         taken(answer, deadline)
     }
 
     /// Closes a workspace and removes it; kills what runs in it.
     pub async fn close(&self, workspace: WorkspaceRef) {
-        let closed = self
-            .actor
-            .ask(CLOSING, |reply| GatewayMsg::Close {
-                id: workspace.id.clone(),
-                reply,
-            })
-            .await;
+        let closed = self.actor.ask(CLOSING, |reply| GatewayMsg::Close { id: workspace.id.clone(), reply }).await;
         if let Err(error) = closed {
             tracing::warn!(workspace = workspace.id, %error, "a workspace was not closed in time");
         }
@@ -282,10 +217,7 @@ fn asked(error: AskError, deadline: Duration) -> ToolError {
     match error {
         AskError::Busy | AskError::NotSent(_) => ToolError::Busy(error.to_string()),
         AskError::Gone => ToolError::Gone(error.to_string()),
-        AskError::Unknown(why) => ToolError::Unknown {
-            why: why.to_owned(),
-            deadline,
-        },
+        AskError::Unknown(why) => ToolError::Unknown { why: why.to_owned(), deadline },
     }
 }
 
@@ -294,14 +226,6 @@ fn check_name(name: &str) -> Result<(), ToolError> {
     let fine = !name.is_empty()
         && name.len() <= 64
         && !name.starts_with('.')
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    if fine {
-        Ok(())
-    } else {
-        Err(ToolError::BadSpec(format!(
-            "{name:?} isn't a name for a workspace"
-        )))
-    }
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if fine { Ok(()) } else { Err(ToolError::BadSpec(format!("{name:?} isn't a name for a workspace"))) }
 }

@@ -34,10 +34,7 @@ impl Default for LoopGuard {
 impl LoopGuard {
     /// Stuck means that a cycle was gone through `repeats` times (at least 2).
     pub fn new(repeats: usize) -> Self {
-        Self {
-            window: VecDeque::new(),
-            repeats: repeats.max(2),
-        }
+        Self { window: VecDeque::new(), repeats: repeats.max(2) }
     }
 
     /// Takes one call and its result into account.
@@ -46,17 +43,12 @@ impl LoopGuard {
         if self.window.len() > PERIOD * self.repeats {
             self.window.pop_front();
         }
-        let cycle = (1..=PERIOD)
-            .map(|period| (period, self.rounds(period)))
-            .find(|(_, rounds)| *rounds >= 2);
+        let cycle = (1..=PERIOD).map(|period| (period, self.rounds(period))).find(|(_, rounds)| *rounds >= 2);
         match cycle {
             None => LoopSign::Fine,
             Some((period, rounds)) => {
                 let what = match period {
-                    1 => format!(
-                        "the same call of {} gave the same result {rounds} times",
-                        call.tool
-                    ),
+                    1 => format!("the same call of {} gave the same result {rounds} times", call.tool),
                     _ => format!("the same {period} calls gave the same results {rounds} times"),
                 };
                 if rounds >= self.repeats {
@@ -79,10 +71,7 @@ impl LoopGuard {
         if period > 1 && cycle.iter().all(|call| *call == cycle[0]) {
             return 0;
         }
-        calls
-            .chunks_exact(period)
-            .take_while(|round| *round == cycle)
-            .count()
+        calls.chunks_exact(period).take_while(|round| *round == cycle).count()
     }
 }
 
@@ -110,33 +99,22 @@ mod tests {
     fn the_same_call_with_the_same_result_is_a_loop() {
         let mut guard = LoopGuard::default();
         assert_eq!(observe(&mut guard, "read", "a"), LoopSign::Fine);
-        assert!(matches!(
-            observe(&mut guard, "read", "a"),
-            LoopSign::Repeating(_)
-        ));
-        assert!(matches!(
-            observe(&mut guard, "read", "a"),
-            LoopSign::Stuck(_)
-        ));
+        assert!(matches!(observe(&mut guard, "read", "a"), LoopSign::Repeating(_)));
+        assert!(matches!(observe(&mut guard, "read", "a"), LoopSign::Stuck(_)));
     }
 
     #[test]
     fn the_same_call_with_another_result_is_progress() {
         let mut guard = LoopGuard::default();
         for n in 0..20 {
-            assert_eq!(
-                observe(&mut guard, "run_tests", &format!("{n} failed")),
-                LoopSign::Fine
-            );
+            assert_eq!(observe(&mut guard, "run_tests", &format!("{n} failed")), LoopSign::Fine);
         }
     }
 
     #[test]
     fn going_back_and_forth_is_a_loop() {
         let mut guard = LoopGuard::default();
-        let signs: Vec<_> = (0..6)
-            .map(|n| observe(&mut guard, ["read", "write_file"][n % 2], "x"))
-            .collect();
+        let signs: Vec<_> = (0..6).map(|n| observe(&mut guard, ["read", "write_file"][n % 2], "x")).collect();
         assert_eq!(signs[2], LoopSign::Fine);
         assert!(matches!(signs[3], LoopSign::Repeating(_)));
         assert!(matches!(signs[5], LoopSign::Stuck(_)));

@@ -25,11 +25,7 @@ pub fn strip_controls(text: &str) -> String {
 }
 
 fn skip_escape(start: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
-    let kind = if start == '\u{9b}' {
-        Some('[')
-    } else {
-        chars.next()
-    };
+    let kind = if start == '\u{9b}' { Some('[') } else { chars.next() };
     match kind {
         Some('[') => {
             // Parameters, then one final byte.
@@ -42,8 +38,7 @@ fn skip_escape(start: char, chars: &mut std::iter::Peekable<std::str::Chars<'_>>
         Some(']' | 'P' | '^' | '_' | 'X') => {
             // A string, up to BEL or ESC \.
             while let Some(c) = chars.next() {
-                if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) || c == '\n'
-                {
+                if c == '\u{7}' || (c == '\u{1b}' && chars.next_if_eq(&'\\').is_some()) || c == '\n' {
                     break;
                 }
             }
@@ -64,9 +59,7 @@ pub fn fit(text: &str, budget: usize) -> String {
     let tail = take_lines(clamped[head..].iter().rev(), budget / 2);
     let left_out = clamped.len() - head - tail;
     let mut kept = clamped[..head].to_vec();
-    kept.push(format!(
-        "[... {left_out} lines left out; narrow the request to see them ...]"
-    ));
+    kept.push(format!("[... {left_out} lines left out; narrow the request to see them ...]"));
     kept.extend_from_slice(&clamped[clamped.len() - tail..]);
     kept.join("\n")
 }

@@ -26,18 +26,14 @@ pub(super) enum RunError {
 pub(super) async fn run_tests(bench: &Workbench, desk: &Desk) -> Result<ToolResult, RunError> {
     let mut touched = Vec::new();
     if let Some(build) = &desk.spec.build {
-        let run = bench
-            .shell(&desk.workspace, build, &desk.spec.limits)
-            .await?;
+        let run = bench.shell(&desk.workspace, build, &desk.spec.limits).await?;
         touched = restore(desk).await?;
         let summary = RunSummary::of(build, &run);
         if !summary.succeeded() {
             return Ok(with_touched(ran("the build failed", summary), touched));
         }
     }
-    let run = bench
-        .shell(&desk.workspace, &desk.spec.test, &desk.spec.limits)
-        .await?;
+    let run = bench.shell(&desk.workspace, &desk.spec.test, &desk.spec.limits).await?;
     touched.extend(restore(desk).await?);
     let report = parse(desk.spec.format, &run);
     let summary = RunSummary::of(&desk.spec.test, &run);
@@ -49,14 +45,8 @@ pub(super) async fn run_tests(bench: &Workbench, desk: &Desk) -> Result<ToolResu
 }
 
 /// Runs a command line.
-pub(super) async fn exec(
-    bench: &Workbench,
-    desk: &Desk,
-    args: &ExecArgs,
-) -> Result<ToolResult, RunError> {
-    let run = bench
-        .shell(&desk.workspace, &args.command, &desk.spec.limits)
-        .await?;
+pub(super) async fn exec(bench: &Workbench, desk: &Desk, args: &ExecArgs) -> Result<ToolResult, RunError> {
+    let run = bench.shell(&desk.workspace, &args.command, &desk.spec.limits).await?;
     let touched = restore(desk).await?;
     let summary = RunSummary::of(&args.command, &run);
     let head = summary.ending();
@@ -66,21 +56,13 @@ pub(super) async fn exec(
 fn ran(head: &str, summary: RunSummary) -> ToolResult {
     let outputs = [("stdout", &summary.stdout), ("stderr", &summary.stderr)];
     let mut text = format!("{head} ({})\n", summary.ending());
-    for (name, output) in outputs
-        .into_iter()
-        .filter(|(_, output)| !output.trim().is_empty())
-    {
+    for (name, output) in outputs.into_iter().filter(|(_, output)| !output.trim().is_empty()) {
         text.push_str(&format!("{name}:\n{}\n", output.trim_end()));
     }
     if outputs.iter().all(|(_, output)| output.trim().is_empty()) {
         text.push_str("it wrote no output\n");
     }
-    ToolResult {
-        ok: summary.succeeded(),
-        text: fit(&text, BUDGET),
-        run: Some(summary),
-        ..ToolResult::default()
-    }
+    ToolResult { ok: summary.succeeded(), text: fit(&text, BUDGET), run: Some(summary), ..ToolResult::default() }
 }
 
 /// What the tests showed, for an agent: figures first, then what failing tests said.
@@ -113,10 +95,7 @@ fn with_touched(mut result: ToolResult, touched: Vec<String>) -> ToolResult {
         return result;
     }
     let names = touched.join(", ");
-    result.text = format!(
-        "the command changed protected files, which were put back: {names}\n{}",
-        result.text
-    );
+    result.text = format!("the command changed protected files, which were put back: {names}\n{}", result.text);
     result.ok = false;
     result.denied = Some("protected-paths".to_owned());
     result

@@ -21,10 +21,7 @@ use crate::run::Workbench;
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub(super) enum ToolMsg {
     /// Make this call.
-    Call {
-        call: Json<ToolCall>,
-        reply: ReplyTo<Json<Answer<ToolResult>>>,
-    },
+    Call { call: Json<ToolCall>, reply: ReplyTo<Json<Answer<ToolResult>>> },
     /// Say what was changed.
     Patch { reply: ReplyTo<Json<Answer<Patch>>> },
 }
@@ -66,17 +63,9 @@ impl Actor for ToolActor {
     async fn start(args: ToolArgs, _: &Context<ToolMsg>) -> Result<Self, ActorError> {
         let (spec, base) = (args.spec.clone(), args.base.clone());
         let owner = args.bench.runner.owner();
-        let dest = args
-            .bench
-            .dir
-            .join("workspaces")
-            .join(format!("{}-{}", spec.job, spec.name));
-        let made =
-            tokio::task::spawn_blocking(move || base.checkout(&dest, Some(&spec.patch), owner))
-                .await;
-        let workspace = made
-            .map_err(ActorError::failed)?
-            .map_err(ActorError::failed)?;
+        let dest = args.bench.dir.join("workspaces").join(format!("{}-{}", spec.job, spec.name));
+        let made = tokio::task::spawn_blocking(move || base.checkout(&dest, Some(&spec.patch), owner)).await;
+        let workspace = made.map_err(ActorError::failed)?.map_err(ActorError::failed)?;
         let desk = Desk {
             spec: args.spec.clone(),
             base: args.base.clone(),
@@ -84,11 +73,7 @@ impl Actor for ToolActor {
             rules: args.rules.clone(),
             guard: args.guard.clone(),
         };
-        Ok(Self {
-            args,
-            desk,
-            calls: 0,
-        })
+        Ok(Self { args, desk, calls: 0 })
     }
 
     async fn handle(&mut self, msg: ToolMsg, ctx: &Context<ToolMsg>) -> Result<(), ActorError> {
@@ -104,13 +89,9 @@ impl Actor for ToolActor {
             }
             ToolMsg::Patch { reply } => {
                 let (base, workspace) = (self.desk.base.clone(), self.desk.workspace.clone());
-                let patch = tokio::task::spawn_blocking(move || base.diff(&workspace))
-                    .await
-                    .map_err(ActorError::failed)?;
-                reply.send(Json::new(patch.map_or_else(
-                    |error| Answer::Failed(error.to_string()),
-                    Answer::Done,
-                )));
+                let patch =
+                    tokio::task::spawn_blocking(move || base.diff(&workspace)).await.map_err(ActorError::failed)?;
+                reply.send(Json::new(patch.map_or_else(|error| Answer::Failed(error.to_string()), Answer::Done)));
             }
         }
         Ok(())
@@ -131,8 +112,8 @@ impl ToolActor {
         self.calls += 1;
         let key = key(&self.args.spec.name, number, &call);
         let decision = self.decide(&call);
-        let changes = tool_info(&call.tool).is_some_and(|tool| tool.changes)
-            && matches!(decision, Decision::Allow { .. });
+        let changes =
+            tool_info(&call.tool).is_some_and(|tool| tool.changes) && matches!(decision, Decision::Allow { .. });
         if changes && self.args.effects.recorded(&key).is_some() {
             // Recorded in an earlier life of the node: what it changed is changed again here, and the answer is the old one.
             self.perform(&call).await;
@@ -158,12 +139,7 @@ impl ToolActor {
             Some(path) => path_args(path, &self.args.rules, |path| self.args.base.has(path)),
             None => json!({}),
         };
-        let query = AccessQuery {
-            role: spec.role.clone(),
-            phase: spec.phase.clone(),
-            tool: call.tool.clone(),
-            args,
-        };
+        let query = AccessQuery { role: spec.role.clone(), phase: spec.phase.clone(), tool: call.tool.clone(), args };
         self.args.authorizer.decide(&query)
     }
 
@@ -175,38 +151,23 @@ impl ToolActor {
             "allowed": matches!(decision, Decision::Allow { .. }), "rule": rule,
         });
         // A role holds no slash: it would end there.
-        let by = Author::Agent {
-            role: spec.role.replace('/', "-"),
-            name: spec.agent.clone(),
-        };
-        EffectSpec {
-            key: key.to_owned(),
-            class: EffectClass::Repeatable,
-            by,
-            what,
-            facts: Vec::new(),
-        }
+        let by = Author::Agent { role: spec.role.replace('/', "-"), name: spec.agent.clone() };
+        EffectSpec { key: key.to_owned(), class: EffectClass::Repeatable, by, what, facts: Vec::new() }
     }
 
     /// Does it. Whatever goes wrong becomes a result that the agent can read.
     async fn perform(&self, call: &ToolCall) -> ToolResult {
         let result = match call.tool.as_str() {
-            "run_tests" => runs::run_tests(&self.args.bench, &self.desk)
-                .await
-                .map_err(|error| error.to_string()),
+            "run_tests" => runs::run_tests(&self.args.bench, &self.desk).await.map_err(|error| error.to_string()),
             "exec" => match arguments(&call.tool, &call.args) {
-                Ok(args) => runs::exec(&self.args.bench, &self.desk, &args)
-                    .await
-                    .map_err(|error| error.to_string()),
+                Ok(args) => runs::exec(&self.args.bench, &self.desk, &args).await.map_err(|error| error.to_string()),
                 Err(result) => Ok(*result),
             },
             _ => self.at_the_desk(call).await,
         };
         result.unwrap_or_else(|error| {
             tracing::warn!(tool = call.tool, %error, "a tool failed");
-            ToolResult::refused(format!(
-                "the tool itself failed, which isn't your doing: {error}"
-            ))
+            ToolResult::refused(format!("the tool itself failed, which isn't your doing: {error}"))
         })
     }
 
@@ -227,13 +188,9 @@ fn edit_or_look(desk: &Desk, call: &ToolCall) -> Result<ToolResult, Trouble> {
         "list" => desk.list(&arguments(tool, &call.args).map_err(Trouble::No)?),
         "read" => desk.read(&arguments(tool, &call.args).map_err(Trouble::No)?),
         "search" => desk.search(&arguments(tool, &call.args).map_err(Trouble::No)?),
-        "replace_function" => {
-            desk.replace_function(&arguments(tool, &call.args).map_err(Trouble::No)?)
-        }
+        "replace_function" => desk.replace_function(&arguments(tool, &call.args).map_err(Trouble::No)?),
         "write_file" => desk.write_file(&arguments(tool, &call.args).map_err(Trouble::No)?),
-        other => Err(Trouble::No(Box::new(ToolResult::refused(format!(
-            "there is no tool {other:?}"
-        ))))),
+        other => Err(Trouble::No(Box::new(ToolResult::refused(format!("there is no tool {other:?}"))))),
     }
 }
 
@@ -244,29 +201,16 @@ fn key(workspace: &str, number: u64, call: &ToolCall) -> String {
 }
 
 fn denied(rule: &str, reason: &str, hint: &str) -> ToolResult {
-    ToolResult {
-        denied: Some(rule.to_owned()),
-        ..ToolResult::refused(format!("denied by {rule}: {reason}; {hint}"))
-    }
+    ToolResult { denied: Some(rule.to_owned()), ..ToolResult::refused(format!("denied by {rule}: {reason}; {hint}")) }
 }
 
 fn outcome_fact(key: &str, call: &ToolCall, result: &ToolResult) -> Fact {
-    let about = path_of(&call.args)
-        .or_else(|| call.args.get("command").and_then(Value::as_str))
-        .unwrap_or_default();
+    let about = path_of(&call.args).or_else(|| call.args.get("command").and_then(Value::as_str)).unwrap_or_default();
     let ending = match &result.denied {
         Some(rule) => format!("denied by {rule}"),
         None => if result.ok { "ok" } else { "not ok" }.to_owned(),
     };
-    let title = format!("{} {about}: {ending}", call.tool)
-        .chars()
-        .take(200)
-        .collect();
+    let title = format!("{} {about}: {ending}", call.tool).chars().take(200).collect();
     let body = result.text.chars().take(2_000).collect();
-    Fact::Entity(Entity {
-        kind: "tool_run".to_owned(),
-        id: key.to_owned(),
-        title,
-        body,
-    })
+    Fact::Entity(Entity { kind: "tool_run".to_owned(), id: key.to_owned(), title, body })
 }

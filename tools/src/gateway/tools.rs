@@ -21,12 +21,7 @@ pub struct ToolInfo {
 
 /// Every tool.
 pub const TOOLS: &[ToolInfo] = &[
-    ToolInfo {
-        name: "list",
-        about: "lists the files below a directory",
-        example: r#"{"path": "."}"#,
-        changes: false,
-    },
+    ToolInfo { name: "list", about: "lists the files below a directory", example: r#"{"path": "."}"#, changes: false },
     ToolInfo {
         name: "read",
         about: "shows lines of a file",
@@ -51,12 +46,7 @@ pub const TOOLS: &[ToolInfo] = &[
         example: r#"{"path": "src/a.py", "content": "..."}"#,
         changes: true,
     },
-    ToolInfo {
-        name: "run_tests",
-        about: "builds and runs the story's tests",
-        example: "{}",
-        changes: true,
-    },
+    ToolInfo { name: "run_tests", about: "builds and runs the story's tests", example: "{}", changes: true },
     ToolInfo {
         name: "exec",
         about: "runs a shell command in the sandbox",
@@ -114,15 +104,8 @@ pub(super) struct ExecArgs {
 }
 
 /// Reads the arguments; what comes back otherwise tells the agent how they look.
-pub(super) fn arguments<T: DeserializeOwned>(
-    tool: &str,
-    args: &Value,
-) -> Result<T, Box<ToolResult>> {
-    let args = if args.is_null() {
-        json!({})
-    } else {
-        args.clone()
-    };
+pub(super) fn arguments<T: DeserializeOwned>(tool: &str, args: &Value) -> Result<T, Box<ToolResult>> {
+    let args = if args.is_null() { json!({}) } else { args.clone() };
     serde_json::from_value(args).map_err(|error| {
         let example = tool_info(tool).map_or("{}", |info| info.example);
         Box::new(ToolResult::refused(format!(

@@ -94,12 +94,8 @@ impl BaseRepo {
         let git = Git::at(&git_dir);
         bundle.unpack(&git, caps)?;
         // Everything that the commit reaches must be there: a bundle of a shallow clone unpacks, and is broken.
-        let reachable =
-            git.clone()
-                .output_max(64)
-                .run(&["rev-list", "--objects", "--quiet", commit.as_str()]);
-        reachable
-            .map_err(|error| RepoError::BadBundle(format!("its history isn't whole: {error}")))?;
+        let reachable = git.clone().output_max(64).run(&["rev-list", "--objects", "--quiet", commit.as_str()]);
+        reachable.map_err(|error| RepoError::BadBundle(format!("its history isn't whole: {error}")))?;
         let base = Self::load(dir, git.clone(), commit, caps)?;
         git.run(&["update-ref", BASE_REF, commit.as_str()])?;
         Ok(base)
@@ -112,33 +108,18 @@ impl BaseRepo {
             return Ok(None);
         }
         let git = Git::at(&git_dir);
-        let outcome = git.attempt(
-            &["rev-parse", "--verify", "--quiet", BASE_REF],
-            Input::Nothing,
-        )?;
-        if outcome.code != Some(0)
-            || String::from_utf8_lossy(&outcome.stdout).trim() != commit.as_str()
-        {
+        let outcome = git.attempt(&["rev-parse", "--verify", "--quiet", BASE_REF], Input::Nothing)?;
+        if outcome.code != Some(0) || String::from_utf8_lossy(&outcome.stdout).trim() != commit.as_str() {
             return Ok(None);
         }
         Self::load(dir, git, commit, caps).map(Some)
     }
 
     fn load(dir: &Path, git: Git, commit: &CommitId, caps: &Caps) -> Result<Self, RepoError> {
-        let tree =
-            TreeId::parse(&git.line(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])?)?;
+        let tree = TreeId::parse(&git.line(&["rev-parse", "--verify", &format!("{commit}^{{tree}}")])?)?;
         let files = tree::list(&git, tree.as_str(), caps)?;
-        let inner = Inner {
-            dir: dir.to_owned(),
-            git,
-            commit: commit.clone(),
-            tree,
-            files,
-            caps: caps.clone(),
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Inner { dir: dir.to_owned(), git, commit: commit.clone(), tree, files, caps: caps.clone() };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The commit that everything starts from.
@@ -153,11 +134,7 @@ impl BaseRepo {
 
     /// Every file of the base by path, without submodules.
     pub fn head_files(&self) -> impl Iterator<Item = &str> {
-        self.inner
-            .files
-            .iter()
-            .filter(|(_, entry)| entry.kind != Kind::Submodule)
-            .map(|(path, _)| path.as_str())
+        self.inner.files.iter().filter(|(_, entry)| entry.kind != Kind::Submodule).map(|(path, _)| path.as_str())
     }
 
     /// Whether the base has the path.
@@ -168,9 +145,7 @@ impl BaseRepo {
     /// A file of the base; none if there is none, or it is a link or a submodule.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, RepoError> {
         match self.inner.files.get(path) {
-            Some(entry) if matches!(entry.kind, Kind::File | Kind::Executable) => {
-                self.blob(&entry.oid).map(Some)
-            }
+            Some(entry) if matches!(entry.kind, Kind::File | Kind::Executable) => self.blob(&entry.oid).map(Some),
             _ => Ok(None),
         }
     }
@@ -179,9 +154,7 @@ impl BaseRepo {
     pub fn read_in(&self, tree: &TreeId, path: &str) -> Result<Option<Vec<u8>>, RepoError> {
         let listed = tree::list_path(&self.inner.git, tree.as_str(), path)?;
         match listed {
-            Some(entry) if matches!(entry.kind, Kind::File | Kind::Executable) => {
-                self.blob(&entry.oid).map(Some)
-            }
+            Some(entry) if matches!(entry.kind, Kind::File | Kind::Executable) => self.blob(&entry.oid).map(Some),
             _ => Ok(None),
         }
     }
@@ -192,24 +165,15 @@ impl BaseRepo {
 
     /// The tree that is exactly the base plus the patch. Nothing but the object store is written.
     pub fn apply(&self, patch: &[u8]) -> Result<TreeId, RepoError> {
-        limit(
-            "bytes of the patch",
-            patch.len() as u64,
-            self.inner.caps.patch_bytes,
-        )?;
+        limit("bytes of the patch", patch.len() as u64, self.inner.caps.patch_bytes)?;
         if patch.iter().all(u8::is_ascii_whitespace) {
             return Ok(self.inner.tree.clone());
         }
         let (_guard, git) = self.private_index(&self.inner.tree)?;
         let args = ["apply", "--cached", "--whitespace=nowarn", "-p1", "-"];
-        let outcome = git
-            .clone()
-            .with_rlimits()
-            .attempt(&args, Input::Bytes(patch))?;
+        let outcome = git.clone().with_rlimits().attempt(&args, Input::Bytes(patch))?;
         if outcome.code != Some(0) {
-            return Err(RepoError::DoesNotApply(
-                outcome.stderr.trim().chars().take(600).collect(),
-            ));
+            return Err(RepoError::DoesNotApply(outcome.stderr.trim().chars().take(600).collect()));
         }
         let tree = TreeId::parse(&git.line(&["write-tree"])?)?;
         self.refuse_odd(&tree)?;
@@ -223,19 +187,12 @@ impl BaseRepo {
             if self.inner.files.get(path) == Some(entry) {
                 continue;
             }
-            let refuse = |why| {
-                Err(RepoError::UnsafePath {
-                    path: path.clone(),
-                    why,
-                })
-            };
+            let refuse = |why| Err(RepoError::UnsafePath { path: path.clone(), why });
             match entry.kind {
                 Kind::Submodule => return refuse("a patch can't add or move a submodule"),
                 Kind::Link => {
                     let target = self.blob(&entry.oid)?;
-                    if !std::str::from_utf8(&target)
-                        .is_ok_and(|target| path::link_stays_inside(path, target))
-                    {
+                    if !std::str::from_utf8(&target).is_ok_and(|target| path::link_stays_inside(path, target)) {
                         return refuse("it is a link that leads out of the tree");
                     }
                 }
@@ -247,8 +204,7 @@ impl BaseRepo {
 
     /// A git with an index of its own that holds `tree`; the index goes with the guard.
     pub(super) fn private_index(&self, tree: &TreeId) -> Result<(TempDir, Git), RepoError> {
-        let guard =
-            tempfile::tempdir_in(&self.inner.dir).map_err(RepoError::io(&self.inner.dir))?;
+        let guard = tempfile::tempdir_in(&self.inner.dir).map_err(RepoError::io(&self.inner.dir))?;
         let git = self.inner.git.clone().index(&guard.path().join("index"));
         git.run(&["read-tree", tree.as_str()])?;
         Ok((guard, git))
@@ -257,61 +213,31 @@ impl BaseRepo {
 
 fn check_head(bundle: &BundleFile, commit: &CommitId) -> Result<(), RepoError> {
     if !bundle.head.needs.is_empty() {
-        return Err(RepoError::BadBundle(
-            "it lacks a part of the history (it has prerequisites)".to_owned(),
-        ));
+        return Err(RepoError::BadBundle("it lacks a part of the history (it has prerequisites)".to_owned()));
     }
     match bundle.head.refs.as_slice() {
         [(tip, _)] if tip == commit => Ok(()),
-        [(tip, _)] => Err(RepoError::BadBundle(format!(
-            "it brings {tip}, not {commit}"
-        ))),
-        refs => Err(RepoError::BadBundle(format!(
-            "it brings {} refs, not one",
-            refs.len()
-        ))),
+        [(tip, _)] => Err(RepoError::BadBundle(format!("it brings {tip}, not {commit}"))),
+        refs => Err(RepoError::BadBundle(format!("it brings {} refs, not one", refs.len()))),
     }
 }
 
 /// Unpacks the bundle in the sandbox and throws the result away.
-async fn quarantine(
-    bundle: &BundleFile,
-    dir: &Path,
-    caps: &Caps,
-    runner: &dyn Runner,
-) -> Result<(), RepoError> {
-    let place = tempfile::Builder::new()
-        .prefix("quarantine-")
-        .tempdir_in(dir)
-        .map_err(RepoError::io(dir))?;
+async fn quarantine(bundle: &BundleFile, dir: &Path, caps: &Caps, runner: &dyn Runner) -> Result<(), RepoError> {
+    let place = tempfile::Builder::new().prefix("quarantine-").tempdir_in(dir).map_err(RepoError::io(dir))?;
     let pack = place.path().join("in.pack");
     let mut copy = std::fs::File::create_new(&pack).map_err(RepoError::io(&pack))?;
     std::io::copy(&mut bundle.pack()?, &mut copy).map_err(RepoError::io(&pack))?;
     make_bare(&place.path().join("q.git"))?;
     runner.adopt(place.path())?;
     let max = format!("--max-input-size={}", caps.pack_bytes);
-    let argv = [
-        "git",
-        "--git-dir=/work/q.git",
-        "-c",
-        "pack.threads=1",
-        "index-pack",
-        "--strict",
-        &max,
-        "--stdin",
-    ];
+    let argv = ["git", "--git-dir=/work/q.git", "-c", "pack.threads=1", "index-pack", "--strict", &max, "--stdin"];
     let script = format!("exec {} < /work/in.pack", argv.join(" "));
     let mut run = Run::new(["/bin/sh", "-c", &script], place.path());
-    run.limits = Limits {
-        pids: 32,
-        ..Limits::default()
-    };
-    run.env = [
-        ("GIT_CONFIG_GLOBAL", "/dev/null"),
-        ("GIT_CONFIG_NOSYSTEM", "1"),
-    ]
-    .map(|(name, value)| (name.to_owned(), value.to_owned()))
-    .to_vec();
+    run.limits = Limits { pids: 32, ..Limits::default() };
+    run.env = [("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec();
     let result = runner.run(run).await?;
     if result.succeeded() {
         return Ok(());
@@ -319,10 +245,7 @@ async fn quarantine(
     let said = result.stderr.text();
     let why = match result.stopped {
         Some(stop) => format!("unpacking it was stopped ({stop:?})"),
-        None => format!(
-            "it doesn't unpack: {}",
-            said.trim().chars().take(300).collect::<String>()
-        ),
+        None => format!("it doesn't unpack: {}", said.trim().chars().take(300).collect::<String>()),
     };
     Err(RepoError::BadBundle(why))
 }

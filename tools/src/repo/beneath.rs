@@ -43,21 +43,13 @@ impl Beneath {
     pub(crate) fn open(root: &Path, owner: Option<(u32, u32)>) -> Result<Self, RepoError> {
         let flags = OFlag::O_DIRECTORY | OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
         let fd = nix::fcntl::open(root, flags, Mode::empty()).map_err(io(root))?;
-        Ok(Self {
-            fd,
-            root: root.to_owned(),
-            owner,
-        })
+        Ok(Self { fd, root: root.to_owned(), owner })
     }
 
     fn at(&self, path: &str, flags: OFlag, mode: Mode) -> Result<OwnedFd, Errno> {
-        let resolve = ResolveFlag::RESOLVE_BENEATH
-            | ResolveFlag::RESOLVE_NO_SYMLINKS
-            | ResolveFlag::RESOLVE_NO_MAGICLINKS;
-        let how = OpenHow::new()
-            .flags(flags | OFlag::O_CLOEXEC)
-            .mode(mode)
-            .resolve(resolve);
+        let resolve =
+            ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).mode(mode).resolve(resolve);
         openat2(self.fd.as_fd(), path, how)
     }
 
@@ -68,37 +60,25 @@ impl Beneath {
             Ok(fd) => fd,
             Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
             Err(Errno::ELOOP) => {
-                return Err(RepoError::UnsafePath {
-                    path: path.to_owned(),
-                    why: "a symbolic link is on the way",
-                });
+                return Err(RepoError::UnsafePath { path: path.to_owned(), why: "a symbolic link is on the way" });
             }
             Err(error) => return Err(io(self.root.join(path))(error)),
         };
         let file = File::from(fd);
-        let meta = file
-            .metadata()
-            .map_err(RepoError::io(self.root.join(path)))?;
+        let meta = file.metadata().map_err(RepoError::io(self.root.join(path)))?;
         if !meta.is_file() {
-            return Err(RepoError::UnsafePath {
-                path: path.to_owned(),
-                why: "it isn't a plain file",
-            });
+            return Err(RepoError::UnsafePath { path: path.to_owned(), why: "it isn't a plain file" });
         }
         limit("bytes of a file", meta.len(), max)?;
         let mut content = Vec::new();
-        file.take(max + 1)
-            .read_to_end(&mut content)
-            .map_err(RepoError::io(self.root.join(path)))?;
+        file.take(max + 1).read_to_end(&mut content).map_err(RepoError::io(self.root.join(path)))?;
         limit("bytes of a file", content.len() as u64, max)?;
         Ok(Some((content, executable(&meta))))
     }
 
     pub(crate) fn is_executable(&self, path: &str) -> bool {
         let fd = self.at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK, Mode::empty());
-        fd.ok()
-            .and_then(|fd| File::from(fd).metadata().ok())
-            .is_some_and(|meta| meta.is_file() && executable(&meta))
+        fd.ok().and_then(|fd| File::from(fd).metadata().ok()).is_some_and(|meta| meta.is_file() && executable(&meta))
     }
 
     /// Where a symbolic link leads, by its letters.
@@ -112,29 +92,19 @@ impl Beneath {
     }
 
     /// Puts a file in place in one step, whatever was there before (but not a directory).
-    pub(crate) fn write(
-        &self,
-        path: &str,
-        content: &[u8],
-        executable: bool,
-    ) -> Result<(), RepoError> {
+    pub(crate) fn write(&self, path: &str, content: &[u8], executable: bool) -> Result<(), RepoError> {
         self.make_parents(path)?;
         let (dir, name) = self.parent(path)?;
         let partial = format!(".fleet-{}", uuid::Uuid::new_v4().simple());
         let mode = Mode::from_bits_truncate(if executable { 0o755 } else { 0o644 });
         let fail = || io(self.root.join(path));
-        let flags =
-            OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = nix::fcntl::openat(dir.as_fd(), partial.as_str(), flags, mode).map_err(fail())?;
         // The process's umask may have taken bits away.
         fchmod(fd.as_fd(), mode).map_err(fail())?;
         self.give(&fd).map_err(fail())?;
-        let placed = File::from(fd)
-            .write_all(content)
-            .map_err(RepoError::io(self.root.join(path)));
-        let placed = placed.and_then(|()| {
-            renameat(dir.as_fd(), partial.as_str(), dir.as_fd(), name).map_err(fail())
-        });
+        let placed = File::from(fd).write_all(content).map_err(RepoError::io(self.root.join(path)));
+        let placed = placed.and_then(|()| renameat(dir.as_fd(), partial.as_str(), dir.as_fd(), name).map_err(fail()));
         if placed.is_err() {
             let _ = unlinkat(dir.as_fd(), partial.as_str(), UnlinkatFlags::NoRemoveDir);
         }
@@ -147,14 +117,8 @@ impl Beneath {
         symlinkat(target, dir.as_fd(), name).map_err(io(self.root.join(path)))?;
         if let Some((uid, gid)) = self.owner {
             let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-            fchownat(
-                dir.as_fd(),
-                name,
-                uid,
-                gid,
-                nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW,
-            )
-            .map_err(io(self.root.join(path)))?;
+            fchownat(dir.as_fd(), name, uid, gid, nix::fcntl::AtFlags::AT_SYMLINK_NOFOLLOW)
+                .map_err(io(self.root.join(path)))?;
         }
         Ok(())
     }
@@ -186,8 +150,7 @@ impl Beneath {
 
     fn directory(&self, path: &str) -> Result<OwnedFd, RepoError> {
         let name = if path.is_empty() { "." } else { path };
-        self.at(name, OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty())
-            .map_err(io(self.root.join(path)))
+        self.at(name, OFlag::O_DIRECTORY | OFlag::O_RDONLY, Mode::empty()).map_err(io(self.root.join(path)))
     }
 
     fn parent<'a>(&self, path: &'a str) -> Result<(OwnedFd, &'a str), RepoError> {
@@ -208,9 +171,7 @@ impl Beneath {
             match mkdirat(parent.as_fd(), name, DIR) {
                 Ok(()) => {
                     let made = self.directory(&dir[..end])?;
-                    fchmod(made.as_fd(), DIR)
-                        .and_then(|()| self.give(&made))
-                        .map_err(io(self.root.join(dir)))?;
+                    fchmod(made.as_fd(), DIR).and_then(|()| self.give(&made)).map_err(io(self.root.join(dir)))?;
                 }
                 Err(Errno::EEXIST) => {}
                 Err(error) => return Err(io(self.root.join(dir))(error)),
@@ -221,11 +182,7 @@ impl Beneath {
 
     fn give(&self, fd: &OwnedFd) -> Result<(), Errno> {
         match self.owner {
-            Some((uid, gid)) => fchown(
-                fd.as_fd(),
-                Some(Uid::from_raw(uid)),
-                Some(Gid::from_raw(gid)),
-            ),
+            Some((uid, gid)) => fchown(fd.as_fd(), Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))),
             None => Ok(()),
         }
     }
@@ -234,10 +191,7 @@ impl Beneath {
 fn found(meta: &std::fs::Metadata) -> Found {
     let kind = meta.file_type();
     if kind.is_file() {
-        Found::File {
-            executable: executable(meta),
-            bytes: meta.len(),
-        }
+        Found::File { executable: executable(meta), bytes: meta.len() }
     } else if kind.is_dir() {
         Found::Dir
     } else if kind.is_symlink() {
@@ -254,10 +208,7 @@ fn executable(meta: &std::fs::Metadata) -> bool {
 
 fn io(path: impl Into<PathBuf>) -> impl FnOnce(Errno) -> RepoError {
     let path = path.into();
-    move |errno| RepoError::Io {
-        path,
-        source: errno.into(),
-    }
+    move |errno| RepoError::Io { path, source: errno.into() }
 }
 
 #[cfg(test)]
@@ -276,10 +227,7 @@ mod tests {
         let (_dir, beneath) = place();
         beneath.write("a/b/c.txt", b"one", false).unwrap();
         beneath.write("a/b/c.txt", b"two", true).unwrap();
-        assert_eq!(
-            beneath.read("a/b/c.txt", 10).unwrap(),
-            Some((b"two".to_vec(), true))
-        );
+        assert_eq!(beneath.read("a/b/c.txt", 10).unwrap(), Some((b"two".to_vec(), true)));
         assert_eq!(beneath.read("a/b/d.txt", 10).unwrap(), None);
         assert_eq!(beneath.list("a/b").unwrap().len(), 1);
     }

@@ -33,10 +33,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Head, RepoError> {
     let mut at = 0;
     let mut next = || -> Result<&str, RepoError> {
         let rest = bytes.get(at..).unwrap_or_default();
-        let end = rest
-            .iter()
-            .position(|b| *b == b'\n')
-            .ok_or_else(|| bad("its head has no end"))?;
+        let end = rest.iter().position(|b| *b == b'\n').ok_or_else(|| bad("its head has no end"))?;
         at += end + 1;
         std::str::from_utf8(&rest[..end]).map_err(|_| bad("its head isn't text"))
     };
@@ -44,37 +41,24 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Head, RepoError> {
         "# v2 git bundle" | "# v3 git bundle" => {}
         _ => return Err(bad("it isn't a git bundle")),
     }
-    let mut head = Head {
-        needs: Vec::new(),
-        refs: Vec::new(),
-        pack_at: 0,
-        objects: 0,
-    };
+    let mut head = Head { needs: Vec::new(), refs: Vec::new(), pack_at: 0, objects: 0 };
     loop {
         let line = next()?;
         match line.as_bytes().first() {
             None => break,
             Some(b'@') if line == "@object-format=sha1" => {}
             Some(b'@') => {
-                return Err(bad(
-                    "it uses a capability that isn't supported (a filter, or SHA-256)",
-                ));
+                return Err(bad("it uses a capability that isn't supported (a filter, or SHA-256)"));
             }
-            Some(b'-') => head
-                .needs
-                .push(line[1..].split(' ').next().unwrap_or_default().parse()?),
+            Some(b'-') => head.needs.push(line[1..].split(' ').next().unwrap_or_default().parse()?),
             Some(_) => {
-                let (id, name) = line
-                    .split_once(' ')
-                    .ok_or_else(|| bad("a ref in its head is malformed"))?;
+                let (id, name) = line.split_once(' ').ok_or_else(|| bad("a ref in its head is malformed"))?;
                 head.refs.push((id.parse()?, name.to_owned()));
             }
         }
     }
     head.pack_at = at as u64;
-    let pack = bytes
-        .get(at..at + PACK_HEAD)
-        .ok_or_else(|| bad("it ends before its pack"))?;
+    let pack = bytes.get(at..at + PACK_HEAD).ok_or_else(|| bad("it ends before its pack"))?;
     if &pack[..4] != b"PACK" {
         return Err(bad("no pack follows its head"));
     }
@@ -95,24 +79,16 @@ impl BundleFile {
         let bytes = file.metadata().map_err(RepoError::io(path))?.len();
         limit("bytes of the bundle", bytes, caps.pack_bytes)?;
         let mut start = Vec::new();
-        (&mut file)
-            .take(HEAD_MAX)
-            .read_to_end(&mut start)
-            .map_err(RepoError::io(path))?;
+        (&mut file).take(HEAD_MAX).read_to_end(&mut start).map_err(RepoError::io(path))?;
         let head = parse(&start)?;
-        limit(
-            "objects of the bundle",
-            u64::from(head.objects),
-            caps.objects,
-        )?;
+        limit("objects of the bundle", u64::from(head.objects), caps.objects)?;
         Ok(Self { head, file })
     }
 
     /// The pack, to be read from where the file stands.
     pub(crate) fn pack(&self) -> Result<File, RepoError> {
         let mut file = self.file.try_clone().map_err(RepoError::io("bundle"))?;
-        file.seek(SeekFrom::Start(self.head.pack_at))
-            .map_err(RepoError::io("bundle"))?;
+        file.seek(SeekFrom::Start(self.head.pack_at)).map_err(RepoError::io("bundle"))?;
         Ok(file)
     }
 
@@ -126,15 +102,7 @@ impl BundleFile {
 }
 
 pub(crate) fn limit(what: &str, actual: u64, limit: u64) -> Result<(), RepoError> {
-    if actual > limit {
-        Err(RepoError::TooLarge {
-            what: what.to_owned(),
-            actual,
-            limit,
-        })
-    } else {
-        Ok(())
-    }
+    if actual > limit { Err(RepoError::TooLarge { what: what.to_owned(), actual, limit }) } else { Ok(()) }
 }
 
 /// Writes a bundle of `tip` under `name`, without what `base` already has.
@@ -153,22 +121,12 @@ pub(crate) fn write(
         wanted.push_str(&format!("^{base}\n"));
     }
     head.push_str(&format!("{tip} {name}\n\n"));
-    out.write_all(head.as_bytes())
-        .map_err(RepoError::io("bundle"))?;
-    let mut args = vec![
-        "pack-objects",
-        "--stdout",
-        "--revs",
-        "--delta-base-offset",
-        "--quiet",
-    ];
+    out.write_all(head.as_bytes()).map_err(RepoError::io("bundle"))?;
+    let mut args = vec!["pack-objects", "--stdout", "--revs", "--delta-base-offset", "--quiet"];
     if base.is_some() {
         args.push("--thin");
     }
-    let pack = git
-        .clone()
-        .output_max(512 << 20)
-        .run_with(&args, Input::Bytes(wanted.as_bytes()))?;
+    let pack = git.clone().output_max(512 << 20).run_with(&args, Input::Bytes(wanted.as_bytes()))?;
     out.write_all(&pack).map_err(RepoError::io("bundle"))
 }
 
@@ -182,20 +140,11 @@ mod tests {
 
     #[test]
     fn a_head_says_what_it_needs_and_brings() {
-        let mut bytes =
-            format!("# v2 git bundle\n-{ID} a comment\n{ID} refs/heads/x\n\n").into_bytes();
+        let mut bytes = format!("# v2 git bundle\n-{ID} a comment\n{ID} refs/heads/x\n\n").into_bytes();
         let at = bytes.len() as u64;
         bytes.extend_from_slice(b"PACK\0\0\0\x02\0\0\0\x07rest");
         let head = parse(&bytes).unwrap();
-        assert_eq!(
-            (
-                head.needs.len(),
-                head.refs.len(),
-                head.pack_at,
-                head.objects
-            ),
-            (1, 1, at, 7)
-        );
+        assert_eq!((head.needs.len(), head.refs.len(), head.pack_at, head.objects), (1, 1, at, 7));
     }
 
     #[test]

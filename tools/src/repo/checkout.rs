@@ -28,27 +28,17 @@ impl BaseRepo {
     /// Makes a workspace of a tree that [`BaseRepo::apply`] has made.
     ///
     /// Links that lead out of the tree become plain files that hold their target; submodules are left out.
-    pub fn checkout_tree(
-        &self,
-        tree: &TreeId,
-        dest: &Path,
-        owner: Option<(u32, u32)>,
-    ) -> Result<Workspace, RepoError> {
+    pub fn checkout_tree(&self, tree: &TreeId, dest: &Path, owner: Option<(u32, u32)>) -> Result<Workspace, RepoError> {
         remove_tree(dest)?;
         for name in ["tree", "scratch"] {
             let dir = dest.join(name);
             std::fs::create_dir_all(&dir).map_err(RepoError::io(&dir))?;
             if let Some((uid, gid)) = owner {
-                std::os::unix::fs::chown(&dir, Some(uid), Some(gid))
-                    .map_err(RepoError::io(&dir))?;
+                std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).map_err(RepoError::io(&dir))?;
             }
         }
         let entries = tree::list(&self.inner.git, tree.as_str(), &self.inner.caps)?;
-        let placed = place(
-            &entries,
-            Objects::of(&self.inner.git)?,
-            &Beneath::open(&dest.join("tree"), owner)?,
-        )?;
+        let placed = place(&entries, Objects::of(&self.inner.git)?, &Beneath::open(&dest.join("tree"), owner)?)?;
         Ok(Workspace {
             dir: dest.to_owned(),
             tree: tree.clone(),
@@ -62,11 +52,7 @@ impl BaseRepo {
 impl BaseRepo {
     /// Brings one path of a workspace back to what was put there when it was made.
     pub fn put_back(&self, workspace: &Workspace, path: &str) -> Result<(), RepoError> {
-        let Some(placed) = workspace
-            .placed
-            .get(path)
-            .filter(|placed| placed.kind != Kind::Submodule)
-        else {
+        let Some(placed) = workspace.placed.get(path).filter(|placed| placed.kind != Kind::Submodule) else {
             return Ok(());
         };
         let content = Objects::of(&self.inner.git)?.read(&placed.oid, u64::MAX)?;
@@ -91,21 +77,13 @@ fn place(
         if entry.kind == Kind::Submodule {
             placed.insert(
                 path.clone(),
-                Placed {
-                    kind: entry.kind,
-                    oid: entry.oid.clone(),
-                    digest: blake3::hash(b""),
-                    inert: false,
-                    bytes: 0,
-                },
+                Placed { kind: entry.kind, oid: entry.oid.clone(), digest: blake3::hash(b""), inert: false, bytes: 0 },
             );
             continue;
         }
         let content = objects.read(&entry.oid, u64::MAX)?;
         let digest = blake3::hash(&content);
-        let target = std::str::from_utf8(&content)
-            .ok()
-            .filter(|target| link_stays_inside(path, target));
+        let target = std::str::from_utf8(&content).ok().filter(|target| link_stays_inside(path, target));
         let inert = match (entry.kind, target) {
             (Kind::Link, Some(target)) => {
                 links.push((path, target.to_owned()));
@@ -118,13 +96,7 @@ fn place(
         };
         placed.insert(
             path.clone(),
-            Placed {
-                kind: entry.kind,
-                oid: entry.oid.clone(),
-                digest,
-                inert,
-                bytes: content.len() as u64,
-            },
+            Placed { kind: entry.kind, oid: entry.oid.clone(), digest, inert, bytes: content.len() as u64 },
         );
     }
     for (path, target) in links {

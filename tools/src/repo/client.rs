@@ -51,10 +51,7 @@ pub fn inspect(path: &Path) -> Result<RepoFacts, RepoError> {
             remedy: "use one with SHA-1 ids".to_owned(),
         });
     }
-    let head = finder.attempt(
-        &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"],
-        Input::Nothing,
-    )?;
+    let head = finder.attempt(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], Input::Nothing)?;
     if head.code != Some(0) {
         return Err(RepoError::Empty(path.clone()));
     }
@@ -63,39 +60,19 @@ pub fn inspect(path: &Path) -> Result<RepoFacts, RepoError> {
     }
     let top = PathBuf::from(says(&["rev-parse", "--show-toplevel"])?);
     let head: CommitId = String::from_utf8_lossy(&head.stdout).trim().parse()?;
-    let branch = finder.attempt(
-        &["symbolic-ref", "--quiet", "--short", "HEAD"],
-        Input::Nothing,
-    )?;
-    let branch =
-        (branch.code == Some(0)).then(|| String::from_utf8_lossy(&branch.stdout).trim().to_owned());
+    let branch = finder.attempt(&["symbolic-ref", "--quiet", "--short", "HEAD"], Input::Nothing)?;
+    let branch = (branch.code == Some(0)).then(|| String::from_utf8_lossy(&branch.stdout).trim().to_owned());
     let inert = without_filters(Git::found_from(&top))?;
     let dirty = is_dirty(&inert, &finder)?;
-    let untracked = inert
-        .run(&["ls-files", "--others", "--exclude-standard", "-z"])?
-        .iter()
-        .filter(|b| **b == 0)
-        .count();
-    Ok(RepoFacts {
-        root_commit: root_commit(&finder)?,
-        top,
-        git_dir,
-        head,
-        branch,
-        dirty,
-        untracked,
-    })
+    let untracked =
+        inert.run(&["ls-files", "--others", "--exclude-standard", "-z"])?.iter().filter(|b| **b == 0).count();
+    Ok(RepoFacts { root_commit: root_commit(&finder)?, top, git_dir, head, branch, dirty, untracked })
 }
 
 fn find_git_dir(finder: &Git, path: &Path) -> Result<PathBuf, RepoError> {
-    let found = finder.attempt(
-        &["rev-parse", "--path-format=absolute", "--git-common-dir"],
-        Input::Nothing,
-    )?;
+    let found = finder.attempt(&["rev-parse", "--path-format=absolute", "--git-common-dir"], Input::Nothing)?;
     if found.code == Some(0) {
-        return Ok(PathBuf::from(
-            String::from_utf8_lossy(&found.stdout).trim_end_matches('\n'),
-        ));
+        return Ok(PathBuf::from(String::from_utf8_lossy(&found.stdout).trim_end_matches('\n')));
     }
     if found.stderr.contains("dubious ownership") {
         return Err(RepoError::Unsupported {
@@ -106,10 +83,7 @@ fn find_git_dir(finder: &Git, path: &Path) -> Result<PathBuf, RepoError> {
     if found.stderr.contains("not a git repository") {
         return Err(RepoError::NotARepository(path.to_owned()));
     }
-    Err(RepoError::Git {
-        command: "rev-parse".to_owned(),
-        detail: found.stderr.trim().chars().take(300).collect(),
-    })
+    Err(RepoError::Git { command: "rev-parse".to_owned(), detail: found.stderr.trim().chars().take(300).collect() })
 }
 
 fn root_commit(git: &Git) -> Result<CommitId, RepoError> {
@@ -119,16 +93,9 @@ fn root_commit(git: &Git) -> Result<CommitId, RepoError> {
 
 /// Turns off every filter that the repository's configuration names: looking at a file mustn't run a program.
 fn without_filters(git: Git) -> Result<Git, RepoError> {
-    let named = git.attempt(
-        &["config", "--name-only", "-z", "--get-regexp", r"^filter\."],
-        Input::Nothing,
-    )?;
+    let named = git.attempt(&["config", "--name-only", "-z", "--get-regexp", r"^filter\."], Input::Nothing)?;
     let mut git = git;
-    for name in named
-        .stdout
-        .split(|b| *b == 0)
-        .filter(|name| !name.is_empty())
-    {
+    for name in named.stdout.split(|b| *b == 0).filter(|name| !name.is_empty()) {
         let name = String::from_utf8_lossy(name);
         git = if name.ends_with(".required") {
             git.setting(format!("{name}=false"))
@@ -148,21 +115,9 @@ fn is_dirty(git: &Git, finder: &Git) -> Result<bool, RepoError> {
         std::fs::copy(&own, &copy).map_err(RepoError::io(&own))?;
     }
     let git = git.clone().index(&copy);
-    git.attempt(
-        &["update-index", "-q", "--refresh", "--ignore-submodules"],
-        Input::Nothing,
-    )?;
-    let outcome = git.attempt(
-        &[
-            "diff-index",
-            "--quiet",
-            "--ignore-submodules",
-            "--no-ext-diff",
-            "HEAD",
-            "--",
-        ],
-        Input::Nothing,
-    )?;
+    git.attempt(&["update-index", "-q", "--refresh", "--ignore-submodules"], Input::Nothing)?;
+    let outcome =
+        git.attempt(&["diff-index", "--quiet", "--ignore-submodules", "--no-ext-diff", "HEAD", "--"], Input::Nothing)?;
     Ok(outcome.code != Some(0))
 }
 
@@ -170,13 +125,7 @@ fn is_dirty(git: &Git, finder: &Git) -> Result<bool, RepoError> {
 pub fn make_pack(facts: &RepoFacts, out: &Path) -> Result<u64, RepoError> {
     let file = std::fs::File::create(out).map_err(RepoError::io(out))?;
     let mut writer = BufWriter::new(file);
-    bundle::write(
-        &Git::at(&facts.git_dir),
-        &facts.head,
-        "HEAD",
-        None,
-        &mut writer,
-    )?;
+    bundle::write(&Git::at(&facts.git_dir), &facts.head, "HEAD", None, &mut writer)?;
     writer.flush().map_err(RepoError::io(out))?;
     Ok(std::fs::metadata(out).map_err(RepoError::io(out))?.len())
 }
@@ -185,12 +134,7 @@ pub fn make_pack(facts: &RepoFacts, out: &Path) -> Result<u64, RepoError> {
 ///
 /// The bundle must bring exactly `refs/heads/<branch>`, of whole and well-formed objects, descended from `base`. They are
 /// unpacked beside the repository and checked before anything of them reaches it.
-pub fn import_result(
-    path: &Path,
-    bundle: &Path,
-    base: &CommitId,
-    branch: &str,
-) -> Result<CommitId, RepoError> {
+pub fn import_result(path: &Path, bundle: &Path, base: &CommitId, branch: &str) -> Result<CommitId, RepoError> {
     let git_dir = find_git_dir(&Git::found_from(path), path)?;
     let git = Git::at(&git_dir);
     let full = format!("refs/heads/{branch}");
@@ -207,55 +151,37 @@ pub fn import_result(
         }
     };
     if bundle.head.needs.iter().any(|need| need != base) {
-        return Err(RepoError::BadBundle(
-            "it rests on commits other than the job's base".to_owned(),
-        ));
+        return Err(RepoError::BadBundle("it rests on commits other than the job's base".to_owned()));
     }
     match existing(&git, &full)? {
         Some(at) if at == tip => return Ok(tip),
         Some(at) => {
-            return Err(RepoError::BranchExists {
-                branch: branch.to_owned(),
-                at: at.to_string(),
-            });
+            return Err(RepoError::BranchExists { branch: branch.to_owned(), at: at.to_string() });
         }
         None => {}
     }
     try_aside(&git_dir, &bundle, base, &tip, &caps)?;
     bundle.unpack(&git, &caps)?;
     let none = "0".repeat(40);
-    match git
-        .attempt(&["update-ref", &full, tip.as_str(), &none], Input::Nothing)?
-        .code
-    {
+    match git.attempt(&["update-ref", &full, tip.as_str(), &none], Input::Nothing)?.code {
         Some(0) => Ok(tip),
         _ => match existing(&git, &full)? {
             Some(at) if at == tip => Ok(tip),
-            Some(at) => Err(RepoError::BranchExists {
-                branch: branch.to_owned(),
-                at: at.to_string(),
-            }),
-            None => Err(RepoError::Git {
-                command: "update-ref".to_owned(),
-                detail: format!("{full} could not be made"),
-            }),
+            Some(at) => Err(RepoError::BranchExists { branch: branch.to_owned(), at: at.to_string() }),
+            None => {
+                Err(RepoError::Git { command: "update-ref".to_owned(), detail: format!("{full} could not be made") })
+            }
         },
     }
 }
 
 fn check_branch(git: &Git, branch: &str, full: &str) -> Result<(), RepoError> {
-    let well_formed = !branch.starts_with('-')
-        && git
-            .attempt(&["check-ref-format", full], Input::Nothing)?
-            .code
-            == Some(0);
+    let well_formed =
+        !branch.starts_with('-') && git.attempt(&["check-ref-format", full], Input::Nothing)?.code == Some(0);
     if well_formed {
         Ok(())
     } else {
-        Err(RepoError::BadName {
-            what: "branch name",
-            value: branch.chars().take(80).collect(),
-        })
+        Err(RepoError::BadName { what: "branch name", value: branch.chars().take(80).collect() })
     }
 }
 
@@ -264,10 +190,7 @@ fn existing(git: &Git, name: &str) -> Result<Option<CommitId>, RepoError> {
     if found.code != Some(0) {
         return Ok(None);
     }
-    String::from_utf8_lossy(&found.stdout)
-        .trim()
-        .parse()
-        .map(Some)
+    String::from_utf8_lossy(&found.stdout).trim().parse().map(Some)
 }
 
 /// Unpacks into a repository that only borrows the user's objects, and checks there that the commit descends from the base.
@@ -280,42 +203,15 @@ fn try_aside(
 ) -> Result<(), RepoError> {
     let place = tempfile::tempdir().map_err(RepoError::io("a temporary directory"))?;
     make_bare(place.path())?;
-    let aside =
-        Git::at(place.path()).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", git_dir.join("objects"));
-    let not_descended = || RepoError::NotDescended {
-        commit: tip.to_string(),
-        base: base.to_string(),
-    };
-    if aside
-        .attempt(
-            &["cat-file", "-e", &format!("{base}^{{commit}}")],
-            Input::Nothing,
-        )?
-        .code
-        != Some(0)
-    {
+    let aside = Git::at(place.path()).env("GIT_ALTERNATE_OBJECT_DIRECTORIES", git_dir.join("objects"));
+    let not_descended = || RepoError::NotDescended { commit: tip.to_string(), base: base.to_string() };
+    if aside.attempt(&["cat-file", "-e", &format!("{base}^{{commit}}")], Input::Nothing)?.code != Some(0) {
         return Err(not_descended());
     }
     bundle.unpack(&aside, caps)?;
-    if aside
-        .attempt(
-            &["merge-base", "--is-ancestor", base.as_str(), tip.as_str()],
-            Input::Nothing,
-        )?
-        .code
-        != Some(0)
-    {
+    if aside.attempt(&["merge-base", "--is-ancestor", base.as_str(), tip.as_str()], Input::Nothing)?.code != Some(0) {
         return Err(not_descended());
     }
-    let whole = [
-        "rev-list",
-        "--objects",
-        "--quiet",
-        tip.as_str(),
-        &format!("^{base}"),
-    ];
-    aside
-        .run(&whole)
-        .map(drop)
-        .map_err(|error| RepoError::BadBundle(format!("it isn't whole: {error}")))
+    let whole = ["rev-list", "--objects", "--quiet", tip.as_str(), &format!("^{base}")];
+    aside.run(&whole).map(drop).map_err(|error| RepoError::BadBundle(format!("it isn't whole: {error}")))
 }

@@ -38,76 +38,41 @@ impl BaseRepo {
         check_key(commit.key)?;
         let tree = self.apply(commit.patch)?;
         if let Some(existing) = self.committed(commit.key)? {
-            let of =
-                self.inner
-                    .git
-                    .line(&["rev-parse", "--verify", &format!("{existing}^{{tree}}")])?;
-            return if of == tree.as_str() {
-                Ok(existing)
-            } else {
-                Err(conflict(commit.key, &existing))
-            };
+            let of = self.inner.git.line(&["rev-parse", "--verify", &format!("{existing}^{{tree}}")])?;
+            return if of == tree.as_str() { Ok(existing) } else { Err(conflict(commit.key, &existing)) };
         }
         let message = message(commit.message, commit.trailers);
-        let args = [
-            "commit-tree",
-            tree.as_str(),
-            "-p",
-            self.inner.commit.as_str(),
-            "-F",
-            "-",
-        ];
-        let made =
-            signed(&self.inner.git, commit).run_with(&args, Input::Bytes(message.as_bytes()))?;
+        let args = ["commit-tree", tree.as_str(), "-p", self.inner.commit.as_str(), "-F", "-"];
+        let made = signed(&self.inner.git, commit).run_with(&args, Input::Bytes(message.as_bytes()))?;
         let made: CommitId = String::from_utf8_lossy(&made).trim().parse()?;
         // Only if the ref doesn't exist: of two writers one wins, and the other finds its commit.
         let none = "0".repeat(40);
-        let set = self.inner.git.attempt(
-            &["update-ref", &own_ref(commit.key), made.as_str(), &none],
-            Input::Nothing,
-        )?;
+        let set =
+            self.inner.git.attempt(&["update-ref", &own_ref(commit.key), made.as_str(), &none], Input::Nothing)?;
         match (set.code, self.committed(commit.key)?) {
             (Some(0), _) => Ok(made),
             (_, Some(existing)) if existing == made => Ok(made),
             (_, Some(existing)) => Err(conflict(commit.key, &existing)),
-            (_, None) => Err(RepoError::Git {
-                command: "update-ref".to_owned(),
-                detail: set.stderr,
-            }),
+            (_, None) => Err(RepoError::Git { command: "update-ref".to_owned(), detail: set.stderr }),
         }
     }
 
     /// The commit of a key, if it has been made.
     pub fn committed(&self, key: &str) -> Result<Option<CommitId>, RepoError> {
         check_key(key)?;
-        let found = self.inner.git.attempt(
-            &["rev-parse", "--verify", "--quiet", &own_ref(key)],
-            Input::Nothing,
-        )?;
+        let found = self.inner.git.attempt(&["rev-parse", "--verify", "--quiet", &own_ref(key)], Input::Nothing)?;
         if found.code != Some(0) {
             return Ok(None);
         }
-        String::from_utf8_lossy(&found.stdout)
-            .trim()
-            .parse()
-            .map(Some)
+        String::from_utf8_lossy(&found.stdout).trim().parse().map(Some)
     }
 
     /// A bundle of the key's commit without the base, under `refs/heads/fleet/<key>`.
     pub fn bundle(&self, key: &str) -> Result<Vec<u8>, RepoError> {
-        let missing = || RepoError::BadName {
-            what: "key without a commit",
-            value: key.to_owned(),
-        };
+        let missing = || RepoError::BadName { what: "key without a commit", value: key.to_owned() };
         let tip = self.committed(key)?.ok_or_else(missing)?;
         let mut bytes = Vec::new();
-        bundle::write(
-            &self.inner.git,
-            &tip,
-            &format!("refs/heads/fleet/{key}"),
-            Some(&self.inner.commit),
-            &mut bytes,
-        )?;
+        bundle::write(&self.inner.git, &tip, &format!("refs/heads/fleet/{key}"), Some(&self.inner.commit), &mut bytes)?;
         Ok(bytes)
     }
 }
@@ -117,85 +82,51 @@ fn own_ref(key: &str) -> String {
 }
 
 fn conflict(key: &str, existing: &CommitId) -> RepoError {
-    RepoError::KeyConflict {
-        key: key.to_owned(),
-        existing: existing.to_string(),
-    }
+    RepoError::KeyConflict { key: key.to_owned(), existing: existing.to_string() }
 }
 
 fn signed(git: &Git, commit: &Commit<'_>) -> Git {
     let (name, email) = (plain(&commit.author.name), plain(&commit.author.email));
     let date = format!("{} +0000", commit.date.max(0));
-    ["AUTHOR", "COMMITTER"]
-        .iter()
-        .fold(git.clone(), |git, role| {
-            git.env(&format!("GIT_{role}_NAME"), &name)
-                .env(&format!("GIT_{role}_EMAIL"), &email)
-                .env(&format!("GIT_{role}_DATE"), &date)
-        })
+    ["AUTHOR", "COMMITTER"].iter().fold(git.clone(), |git, role| {
+        git.env(&format!("GIT_{role}_NAME"), &name)
+            .env(&format!("GIT_{role}_EMAIL"), &email)
+            .env(&format!("GIT_{role}_DATE"), &date)
+    })
 }
 
 fn plain(text: &str) -> String {
-    let clean: String = text
-        .chars()
-        .filter(|c| !c.is_control() && !matches!(c, '<' | '>'))
-        .take(100)
-        .collect();
-    if clean.trim().is_empty() {
-        "fleet".to_owned()
-    } else {
-        clean.trim().to_owned()
-    }
+    let clean: String = text.chars().filter(|c| !c.is_control() && !matches!(c, '<' | '>')).take(100).collect();
+    if clean.trim().is_empty() { "fleet".to_owned() } else { clean.trim().to_owned() }
 }
 
 /// Subject and body without anything that reads like a trailer, then Fleet's trailers.
 fn message(text: &str, trailers: &[(String, String)]) -> String {
-    let kept = text
-        .lines()
-        .map(clean_line)
-        .filter(|line| !looks_like_trailer(line))
-        .collect::<Vec<_>>();
+    let kept = text.lines().map(clean_line).filter(|line| !looks_like_trailer(line)).collect::<Vec<_>>();
     let body = kept.join("\n");
     let body = match body.trim() {
         "" => "Change by Fleet",
         body => body,
     };
-    let trailers: String = trailers
-        .iter()
-        .map(|(name, value)| format!("{}: {}\n", name, clean_line(value).trim()))
-        .collect();
+    let trailers: String =
+        trailers.iter().map(|(name, value)| format!("{}: {}\n", name, clean_line(value).trim())).collect();
     format!("{body}\n\n{trailers}")
 }
 
 fn clean_line(line: &str) -> String {
-    line.chars()
-        .filter(|c| !c.is_control() || *c == '\t')
-        .take(400)
-        .collect()
+    line.chars().filter(|c| !c.is_control() || *c == '\t').take(400).collect()
 }
 
 /// `Some-Name: value`, however it is spaced or written. A sentence with a colon has a space before it, and is kept,
 /// unless it begins like one of Fleet's or of the customary ones.
 fn looks_like_trailer(line: &str) -> bool {
-    let line: String = line
-        .chars()
-        .map(|c| {
-            if c.is_ascii() {
-                c.to_ascii_lowercase()
-            } else {
-                '-'
-            }
-        })
-        .collect();
+    let line: String = line.chars().map(|c| if c.is_ascii() { c.to_ascii_lowercase() } else { '-' }).collect();
     let line = line.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
     let Some((name, _)) = line.split_once(':') else {
         return line.starts_with("(cherry picked from");
     };
     let name = name.trim_end();
-    let one_word = !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+    let one_word = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     let known = [
         "fleet",
         "signed",
@@ -221,14 +152,8 @@ mod tests {
     #[test]
     fn what_reads_like_a_trailer_is_taken_out_and_fleets_own_are_written() {
         let text = "Fix the sum\n\nNote: it was off by one.\nFleet-Job: forged\nfleet‑job: forged\n  FLEET-JOB : forged\nSigned-off-by: Eve <e@x>\nReviewed by: Eve\n> Fleet-Approved-By: eve";
-        let made = message(
-            text,
-            &[("Fleet-Job".to_owned(), "abc\nFleet-Evil: 1".to_owned())],
-        );
-        assert_eq!(
-            made,
-            "Fix the sum\n\nNote: it was off by one.\n\nFleet-Job: abcFleet-Evil: 1\n"
-        );
+        let made = message(text, &[("Fleet-Job".to_owned(), "abc\nFleet-Evil: 1".to_owned())]);
+        assert_eq!(made, "Fix the sum\n\nNote: it was off by one.\n\nFleet-Job: abcFleet-Evil: 1\n");
     }
 
     #[test]

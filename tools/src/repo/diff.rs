@@ -57,10 +57,7 @@ impl Patch {
 
     /// The paths it changes.
     pub fn paths(&self) -> Vec<String> {
-        self.changes
-            .iter()
-            .map(|change| change.path.clone())
-            .collect()
+        self.changes.iter().map(|change| change.path.clone()).collect()
     }
 }
 
@@ -74,9 +71,7 @@ impl BaseRepo {
     /// What was changed in the workspace, against the base.
     pub fn diff(&self, workspace: &Workspace) -> Result<Patch, RepoError> {
         let caps = &self.inner.caps;
-        let max = usize::try_from(caps.files)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(2);
+        let max = usize::try_from(caps.files).unwrap_or(usize::MAX).saturating_mul(2);
         let found = workspace.walk(max)?;
         let mut left_out = Vec::new();
         let edits = edits(self, workspace, &found, &mut left_out)?;
@@ -101,18 +96,11 @@ impl BaseRepo {
         let (_guard, git) = self.private_index(tree)?;
         let mut info = Vec::new();
         // Removals first: a path may stand where the base has a directory, and the other way round.
-        let removed = paths
-            .iter()
-            .map(|path| format!("0 {}\t{path}\0", "0".repeat(40)));
+        let removed = paths.iter().map(|path| format!("0 {}\t{path}\0", "0".repeat(40)));
         let set = paths.iter().filter_map(|path| {
-            self.inner
-                .files
-                .get(path)
-                .map(|entry| format!("{} {}\t{path}\0", entry.kind.mode(), entry.oid))
+            self.inner.files.get(path).map(|entry| format!("{} {}\t{path}\0", entry.kind.mode(), entry.oid))
         });
-        removed
-            .chain(set)
-            .for_each(|line| info.extend_from_slice(line.as_bytes()));
+        removed.chain(set).for_each(|line| info.extend_from_slice(line.as_bytes()));
         git.run_with(&["update-index", "-z", "--index-info"], Input::Bytes(&info))?;
         TreeId::parse(&git.line(&["write-tree"])?)
     }
@@ -121,35 +109,19 @@ impl BaseRepo {
         let caps = &self.inner.caps;
         let common = ["-r", "--no-renames", "--no-ext-diff", "--no-textconv"];
         let call = |more: &[&str]| {
-            let args: Vec<&str> = ["diff-tree"]
-                .iter()
-                .chain(&common)
-                .chain(more)
-                .copied()
-                .chain([from.as_str(), to.as_str()])
-                .collect();
-            self.inner
-                .git
-                .clone()
-                .output_max(usize::try_from(caps.patch_bytes).unwrap_or(usize::MAX))
-                .run(&args)
+            let args: Vec<&str> =
+                ["diff-tree"].iter().chain(&common).chain(more).copied().chain([from.as_str(), to.as_str()]).collect();
+            self.inner.git.clone().output_max(usize::try_from(caps.patch_bytes).unwrap_or(usize::MAX)).run(&args)
         };
         let bytes = call(&["-p", "--binary", "--full-index"])?;
         let changes = changes(&call(&["--name-status", "-z"])?);
         limit("files of the patch", changes.len() as u64, caps.patch_files)?;
-        Ok(Patch {
-            bytes,
-            changes,
-            lines: lines(&call(&["--numstat", "-z"])?),
-            left_out: Vec::new(),
-        })
+        Ok(Patch { bytes, changes, lines: lines(&call(&["--numstat", "-z"])?), left_out: Vec::new() })
     }
 }
 
 fn changes(listing: &[u8]) -> Vec<Change> {
-    let mut fields = listing
-        .split(|b| *b == 0)
-        .map(|field| String::from_utf8_lossy(field).into_owned());
+    let mut fields = listing.split(|b| *b == 0).map(|field| String::from_utf8_lossy(field).into_owned());
     let mut changes = Vec::new();
     while let (Some(status), Some(path)) = (fields.next(), fields.next()) {
         let kind = match status.as_str() {
@@ -163,16 +135,9 @@ fn changes(listing: &[u8]) -> Vec<Change> {
 }
 
 fn lines(listing: &[u8]) -> u32 {
-    let count = |text: &str| {
-        text.split('\t')
-            .take(2)
-            .filter_map(|n| n.parse::<u32>().ok())
-            .fold(0u32, u32::saturating_add)
-    };
-    listing
-        .split(|b| *b == 0)
-        .map(|line| count(&String::from_utf8_lossy(line)))
-        .fold(0, u32::saturating_add)
+    let count =
+        |text: &str| text.split('\t').take(2).filter_map(|n| n.parse::<u32>().ok()).fold(0u32, u32::saturating_add);
+    listing.split(|b| *b == 0).map(|line| count(&String::from_utf8_lossy(line))).fold(0, u32::saturating_add)
 }
 
 /// What has to be done to the workspace's own tree to bring it to what lies there now.
@@ -194,29 +159,16 @@ fn edits(
         seen.insert(path.as_str());
         match edit(&beneath, path, *what, before, workspace.file_max)? {
             Verdict::Same => {}
-            Verdict::Set(kind, content) => edits.push(Edit {
-                path: path.clone(),
-                set: Some((kind, content)),
-            }),
+            Verdict::Set(kind, content) => edits.push(Edit { path: path.clone(), set: Some((kind, content)) }),
             Verdict::LeaveOut(why) => left_out.push((path.clone(), why.to_owned())),
         }
-        limit(
-            "files of the patch",
-            edits.len() as u64,
-            base.inner.caps.patch_files,
-        )?;
+        limit("files of the patch", edits.len() as u64, base.inner.caps.patch_files)?;
     }
     let gone = workspace
         .placed
         .iter()
         .filter(|(path, placed)| placed.kind != Kind::Submodule && !seen.contains(path.as_str()));
-    edits.splice(
-        0..0,
-        gone.map(|(path, _)| Edit {
-            path: path.clone(),
-            set: None,
-        }),
-    );
+    edits.splice(0..0, gone.map(|(path, _)| Edit { path: path.clone(), set: None }));
     Ok(edits)
 }
 
@@ -225,10 +177,7 @@ fn new_and_ignored(
     workspace: &Workspace,
     found: &[(String, Found)],
 ) -> Result<BTreeSet<String>, RepoError> {
-    let new = found
-        .iter()
-        .map(|(path, _)| path)
-        .filter(|path| !workspace.placed.contains_key(*path));
+    let new = found.iter().map(|(path, _)| path).filter(|path| !workspace.placed.contains_key(*path));
     ignore::ignored(base, &new.cloned().collect::<Vec<_>>())
 }
 
@@ -238,13 +187,7 @@ enum Verdict {
     LeaveOut(&'static str),
 }
 
-fn edit(
-    beneath: &Beneath,
-    path: &str,
-    found: Found,
-    before: Option<&Placed>,
-    max: u64,
-) -> Result<Verdict, RepoError> {
+fn edit(beneath: &Beneath, path: &str, found: Found, before: Option<&Placed>, max: u64) -> Result<Verdict, RepoError> {
     // A file of the base may be larger than what is taken into a patch; it is still looked at for changes.
     let readable = before.map_or(max, |placed| placed.bytes.max(max));
     let (kind, content) = match found {
@@ -260,16 +203,11 @@ fn edit(
         Found::Dir | Found::Odd => return Ok(Verdict::LeaveOut("it is neither a file nor a link")),
     };
     // A link that was written as a file stays a link.
-    let kind = if before.is_some_and(|placed| placed.inert) && kind == Kind::File {
-        Kind::Link
-    } else {
-        kind
-    };
+    let kind = if before.is_some_and(|placed| placed.inert) && kind == Kind::File { Kind::Link } else { kind };
     if before.is_some_and(|placed| placed.kind == kind && placed.digest == blake3::hash(&content)) {
         return Ok(Verdict::Same);
     }
-    let leads_out =
-        || !std::str::from_utf8(&content).is_ok_and(|target| link_stays_inside(path, target));
+    let leads_out = || !std::str::from_utf8(&content).is_ok_and(|target| link_stays_inside(path, target));
     if kind == Kind::Link && leads_out() {
         return Ok(Verdict::LeaveOut("it is a link that leads out of the tree"));
     }
@@ -289,21 +227,13 @@ fn write_tree(git: &Git, place: &std::path::Path, edits: &[Edit]) -> Result<Tree
             paths.push_str(&format!("{}\n", file.display()));
         }
     }
-    let ids = git.run_with(
-        &["hash-object", "-w", "--no-filters", "--stdin-paths"],
-        Input::Bytes(paths.as_bytes()),
-    )?;
+    let ids = git.run_with(&["hash-object", "-w", "--no-filters", "--stdin-paths"], Input::Bytes(paths.as_bytes()))?;
     let ids = String::from_utf8_lossy(&ids).into_owned();
     let mut ids = ids.lines();
     let mut info = Vec::new();
     for edit in edits {
         let line = match &edit.set {
-            Some((kind, _)) => format!(
-                "{} {}\t{}\0",
-                kind.mode(),
-                ids.next().unwrap_or_default(),
-                edit.path
-            ),
+            Some((kind, _)) => format!("{} {}\t{}\0", kind.mode(), ids.next().unwrap_or_default(), edit.path),
             None => format!("0 {}\t{}\0", "0".repeat(40), edit.path),
         };
         info.extend_from_slice(line.as_bytes());

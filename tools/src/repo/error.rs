@@ -71,9 +71,7 @@ pub enum RepoError {
         existing: String,
     },
     /// The branch exists and points elsewhere; it is never overwritten.
-    #[error(
-        "the branch {branch} exists already, at {at}; rename or delete it, then fetch the result again"
-    )]
+    #[error("the branch {branch} exists already, at {at}; rename or delete it, then fetch the result again")]
     BranchExists {
         /// The branch.
         branch: String,

@@ -139,9 +139,7 @@ impl Git {
 
     /// Runs to success; gives stdout as text without the last line end.
     pub(crate) fn line(&self, args: &[&str]) -> Result<String, RepoError> {
-        Ok(String::from_utf8_lossy(&self.run(args)?)
-            .trim_end()
-            .to_owned())
+        Ok(String::from_utf8_lossy(&self.run(args)?).trim_end().to_owned())
     }
 
     /// Runs to success with something on stdin.
@@ -150,10 +148,7 @@ impl Git {
         if outcome.code == Some(0) {
             return Ok(outcome.stdout);
         }
-        Err(RepoError::Git {
-            command: command_name(args),
-            detail: detail(&outcome),
-        })
+        Err(RepoError::Git { command: command_name(args), detail: detail(&outcome) })
     }
 
     /// Runs to its end, whatever that is.
@@ -164,10 +159,7 @@ impl Git {
             Input::Bytes(bytes) => (Stdio::piped(), Some(bytes)),
             Input::File(file) => (Stdio::from(file), None),
         };
-        command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().map_err(RepoError::io("git"))?;
         let ended = run_child(child, bytes, self.deadline, self.output_max);
         ended.map_err(|failed| self.failure(&failed, args))
@@ -183,10 +175,7 @@ impl Git {
             Command::new("git")
         };
         command.env_clear();
-        command
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
-            .env("HOME", "/nonexistent")
-            .env("LC_ALL", "C");
+        command.env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", "/nonexistent").env("LC_ALL", "C");
         for (name, value) in [
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
             ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -200,11 +189,7 @@ impl Git {
             command.env(name, value);
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
-        for setting in SETTINGS
-            .iter()
-            .copied()
-            .chain(self.settings.iter().map(String::as_str))
-        {
+        for setting in SETTINGS.iter().copied().chain(self.settings.iter().map(String::as_str)) {
             command.args(["-c", setting]);
         }
         command.args(&self.place).args(args).current_dir("/");
@@ -214,19 +199,13 @@ impl Git {
     fn failure(&self, failed: &Failed, args: &[&str]) -> RepoError {
         let command = command_name(args);
         match failed {
-            Failed::Deadline => RepoError::GitTimeout {
-                command,
-                seconds: self.deadline.as_secs(),
-            },
+            Failed::Deadline => RepoError::GitTimeout { command, seconds: self.deadline.as_secs() },
             Failed::Output => RepoError::TooLarge {
                 what: format!("output of git {command}"),
                 actual: self.output_max as u64 + 1,
                 limit: self.output_max as u64,
             },
-            Failed::Io(error) => RepoError::Git {
-                command,
-                detail: error.to_string(),
-            },
+            Failed::Io(error) => RepoError::Git { command, detail: error.to_string() },
         }
     }
 }
@@ -251,12 +230,7 @@ enum Failed {
 }
 
 /// Feeds and drains a child; kills it at the deadline or when it writes too much.
-fn run_child(
-    mut child: Child,
-    input: Option<&[u8]>,
-    deadline: Duration,
-    max: usize,
-) -> Result<Outcome, Failed> {
+fn run_child(mut child: Child, input: Option<&[u8]>, deadline: Duration, max: usize) -> Result<Outcome, Failed> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let until = Instant::now() + deadline;
     let (sender, done) = mpsc::sync_channel(1);
@@ -271,32 +245,20 @@ fn run_child(
             let _ = sender.send(());
             read
         });
-        let in_time = done
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-            .is_ok();
+        let in_time = done.recv_timeout(until.saturating_duration_since(Instant::now())).is_ok();
         if !in_time {
             drop(child.kill());
         }
-        let output = output.join().unwrap_or(Drained {
-            bytes: Vec::new(),
-            whole: false,
-        });
+        let output = output.join().unwrap_or(Drained { bytes: Vec::new(), whole: false });
         if !output.whole {
             drop(child.kill());
         }
-        let stderr = errors
-            .join()
-            .map(|e| String::from_utf8_lossy(&e.bytes).into_owned())
-            .unwrap_or_default();
+        let stderr = errors.join().map(|e| String::from_utf8_lossy(&e.bytes).into_owned()).unwrap_or_default();
         let status = child.wait().map_err(Failed::Io)?;
         match (in_time, output.whole) {
             (false, _) => Err(Failed::Deadline),
             (true, false) => Err(Failed::Output),
-            (true, true) => Ok(Outcome {
-                code: status.code(),
-                stdout: output.bytes,
-                stderr,
-            }),
+            (true, true) => Ok(Outcome { code: status.code(), stdout: output.bytes, stderr }),
         }
     })
 }
@@ -321,8 +283,7 @@ fn drain(stream: Option<impl Read>, max: usize) -> Drained {
 
 /// Makes an empty bare repository without git, so that no template or default can put anything into it.
 pub(crate) fn make_bare(dir: &Path) -> Result<(), RepoError> {
-    let make =
-        |name: &str| std::fs::create_dir_all(dir.join(name)).map_err(RepoError::io(dir.join(name)));
+    let make = |name: &str| std::fs::create_dir_all(dir.join(name)).map_err(RepoError::io(dir.join(name)));
     make("objects/pack")?;
     make("objects/info")?;
     make("refs/heads")?;
@@ -331,8 +292,5 @@ pub(crate) fn make_bare(dir: &Path) -> Result<(), RepoError> {
         std::fs::write(&file, text).map_err(RepoError::io(file))
     };
     write("HEAD", "ref: refs/heads/none\n")?;
-    write(
-        "config",
-        "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
-    )
+    write("config", "[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
 }

@@ -26,10 +26,7 @@ impl FromStr for CommitId {
         if is_oid(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(RepoError::BadName {
-                what: "commit id",
-                value: text.chars().take(80).collect(),
-            })
+            Err(RepoError::BadName { what: "commit id", value: text.chars().take(80).collect() })
         }
     }
 }
@@ -64,12 +61,5 @@ pub(crate) fn check_key(key: &str) -> Result<(), RepoError> {
         && key.len() <= 64
         && !key.starts_with('-')
         && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if fine {
-        Ok(())
-    } else {
-        Err(RepoError::BadName {
-            what: "key",
-            value: key.chars().take(80).collect(),
-        })
-    }
+    if fine { Ok(()) } else { Err(RepoError::BadName { what: "key", value: key.chars().take(80).collect() }) }
 }

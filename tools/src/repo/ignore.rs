@@ -39,21 +39,16 @@ pub(super) fn is_output_file(path: &str) -> bool {
 
 /// Those of `paths` that the base's `.gitignore` files name.
 pub(super) fn ignored(base: &BaseRepo, paths: &[String]) -> Result<BTreeSet<String>, RepoError> {
-    let rules: Vec<&str> = base
-        .head_files()
-        .filter(|path| *path == ".gitignore" || path.ends_with("/.gitignore"))
-        .collect();
+    let rules: Vec<&str> =
+        base.head_files().filter(|path| *path == ".gitignore" || path.ends_with("/.gitignore")).collect();
     if paths.is_empty() || rules.is_empty() {
         return Ok(BTreeSet::new());
     }
     // Git reads ignore files from a work tree: give it one that holds nothing else.
     let place = tempfile::tempdir_in(&base.inner.dir).map_err(RepoError::io(&base.inner.dir))?;
     for path in rules {
-        let is_file = base
-            .inner
-            .files
-            .get(path)
-            .is_some_and(|entry| matches!(entry.kind, Kind::File | Kind::Executable));
+        let is_file =
+            base.inner.files.get(path).is_some_and(|entry| matches!(entry.kind, Kind::File | Kind::Executable));
         let (true, Some(content)) = (is_file, base.read(path)?) else {
             continue;
         };
@@ -62,19 +57,11 @@ pub(super) fn ignored(base: &BaseRepo, paths: &[String]) -> Result<BTreeSet<Stri
         std::fs::create_dir_all(dir).map_err(RepoError::io(dir))?;
         std::fs::write(&file, content).map_err(RepoError::io(&file))?;
     }
-    let git = base
-        .inner
-        .git
-        .clone()
-        .work_tree(place.path())
-        .in_dir(place.path())
-        .setting("core.excludesFile=/dev/null");
+    let git =
+        base.inner.git.clone().work_tree(place.path()).in_dir(place.path()).setting("core.excludesFile=/dev/null");
     let mut wanted = paths.join("\0").into_bytes();
     wanted.push(0);
-    let outcome = git.attempt(
-        &["check-ignore", "--no-index", "-z", "--stdin"],
-        Input::Bytes(&wanted),
-    )?;
+    let outcome = git.attempt(&["check-ignore", "--no-index", "-z", "--stdin"], Input::Bytes(&wanted))?;
     match outcome.code {
         Some(0 | 1) => Ok(outcome
             .stdout
@@ -82,9 +69,6 @@ pub(super) fn ignored(base: &BaseRepo, paths: &[String]) -> Result<BTreeSet<Stri
             .filter(|p| !p.is_empty())
             .map(|p| String::from_utf8_lossy(p).into_owned())
             .collect()),
-        _ => Err(RepoError::Git {
-            command: "check-ignore".to_owned(),
-            detail: outcome.stderr,
-        }),
+        _ => Err(RepoError::Git { command: "check-ignore".to_owned(), detail: outcome.stderr }),
     }
 }

@@ -123,10 +123,7 @@ impl PathRules {
     pub fn compile(protected: &[String], tests: &[String]) -> Result<Self, String> {
         let overrides = RUNNER_OVERRIDES.iter().map(|glob| (*glob).to_owned());
         let protected: Vec<String> = protected.iter().cloned().chain(overrides).collect();
-        Ok(Self {
-            protected: compile(&protected)?,
-            tests: compile(tests)?,
-        })
+        Ok(Self { protected: compile(&protected)?, tests: compile(tests)? })
     }
 
     /// What a path is; anything that isn't in the form of [`normalize`] counts as protected.
@@ -185,13 +182,7 @@ mod tests {
 
     #[test]
     fn the_ways_to_write_a_path_come_to_one() {
-        for path in [
-            "src/a.py",
-            "./src/a.py",
-            "src//a.py",
-            "src/x/../a.py",
-            "/work/src/a.py",
-        ] {
+        for path in ["src/a.py", "./src/a.py", "src//a.py", "src/x/../a.py", "/work/src/a.py"] {
             assert_eq!(normalize(path).unwrap(), "src/a.py");
         }
     }
@@ -217,31 +208,15 @@ mod tests {
     fn links_are_judged_by_where_they_lead() {
         assert!(link_stays_inside("a/b", "../c"));
         assert!(link_stays_inside("b", "c/d"));
-        for target in [
-            "/etc/passwd",
-            "../../x",
-            "..",
-            "c/../../x",
-            "",
-            "../.git/config",
-        ] {
+        for target in ["/etc/passwd", "../../x", "..", "c/../../x", "", "../.git/config"] {
             assert!(!link_stays_inside("b", target), "{target:?}");
         }
     }
 
     #[test]
     fn a_glob_protects_what_it_names() {
-        let rules = rules(
-            &["docs/", "Cargo.toml", "ci/*.yml"],
-            &["tests/**", "test_*.py"],
-        );
-        for path in [
-            "docs/a/b.md",
-            "Cargo.toml",
-            "sub/Cargo.toml",
-            "ci/x.yml",
-            "sitecustomize.py",
-        ] {
+        let rules = rules(&["docs/", "Cargo.toml", "ci/*.yml"], &["tests/**", "test_*.py"]);
+        for path in ["docs/a/b.md", "Cargo.toml", "sub/Cargo.toml", "ci/x.yml", "sitecustomize.py"] {
             assert_eq!(rules.class(path), PathClass::Protected, "{path}");
         }
         for path in ["tests/a.py", "tests/a/b.py", "test_x.py", "pkg/test_x.py"] {

@@ -17,22 +17,11 @@ impl Runner for OnHost {
     fn run(&self, run: Run) -> BoxFuture<'_, Result<RunResult, SandboxError>> {
         Box::pin(async move {
             let work = run.workspace.display().to_string();
-            let scratch = run
-                .scratch
-                .as_ref()
-                .map(|s| s.display().to_string())
-                .unwrap_or_default();
+            let scratch = run.scratch.as_ref().map(|s| s.display().to_string()).unwrap_or_default();
             let place = |text: &String| text.replace("/work", &work).replace("/scratch", &scratch);
             let mut command = tokio::process::Command::new(place(&run.argv[0]));
-            command
-                .args(run.argv[1..].iter().map(place))
-                .current_dir(&run.workspace)
-                .kill_on_drop(true);
-            command.envs(
-                run.env
-                    .iter()
-                    .map(|(name, value)| (name.clone(), place(value))),
-            );
+            command.args(run.argv[1..].iter().map(place)).current_dir(&run.workspace).kill_on_drop(true);
+            command.envs(run.env.iter().map(|(name, value)| (name.clone(), place(value))));
             let output = command.output().await.unwrap();
             Ok(RunResult {
                 exit: output.status.code(),
@@ -55,9 +44,7 @@ impl Runner for OnHost {
 
 pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
     let mut command = Command::new("git");
-    command
-        .env("GIT_CONFIG_GLOBAL", "/dev/null")
-        .env("GIT_CONFIG_NOSYSTEM", "1");
+    command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
     for role in ["AUTHOR", "COMMITTER"] {
         command
             .env(format!("GIT_{role}_NAME"), "a")
@@ -65,11 +52,7 @@ pub(crate) fn git(dir: &Path, args: &[&str]) -> String {
             .env(format!("GIT_{role}_DATE"), "1700000000 +0000");
     }
     let output = command.arg("-C").arg(dir).args(args).output().unwrap();
-    assert!(
-        output.status.success(),
-        "git {args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
@@ -98,53 +81,28 @@ pub(crate) async fn fixture(user: TempDir) -> Fixture {
     let facts = client::inspect(user.path()).unwrap();
     let pack = node.path().join("pack");
     client::make_pack(&facts, &pack).unwrap();
-    let base = BaseRepo::import(
-        &pack,
-        &facts.head,
-        &node.path().join("job"),
-        &Caps::default(),
-        &OnHost,
-    )
-    .await
-    .unwrap();
+    let base = BaseRepo::import(&pack, &facts.head, &node.path().join("job"), &Caps::default(), &OnHost).await.unwrap();
     Fixture { user, node, base }
 }
 
 impl Fixture {
     fn workspace(&self) -> Workspace {
-        self.base
-            .checkout(&self.node.path().join("ws"), None, None)
-            .unwrap()
+        self.base.checkout(&self.node.path().join("ws"), None, None).unwrap()
     }
 }
 
 fn person() -> Person {
-    Person {
-        name: "Fleet".to_owned(),
-        email: "fleet@localhost".to_owned(),
-    }
+    Person { name: "Fleet".to_owned(), email: "fleet@localhost".to_owned() }
 }
 
 fn commit(base: &BaseRepo, patch: &[u8], key: &str) -> Result<CommitId, RepoError> {
     let trailers = [("Fleet-Job".to_owned(), key.to_owned())];
-    base.commit(&Commit {
-        patch,
-        message: "Do it",
-        trailers: &trailers,
-        author: person(),
-        date: 1_700_000_000,
-        key,
-    })
+    base.commit(&Commit { patch, message: "Do it", trailers: &trailers, author: person(), date: 1_700_000_000, key })
 }
 
 #[tokio::test]
 async fn a_change_travels_from_workspace_to_the_users_branch() {
-    let f = fixture(checkout_of(&[
-        ("a.py", "x = 1\n"),
-        ("d/b.txt", "b\n"),
-        ("gone", "x"),
-    ]))
-    .await;
+    let f = fixture(checkout_of(&[("a.py", "x = 1\n"), ("d/b.txt", "b\n"), ("gone", "x")])).await;
     let ws = f.workspace();
     ws.write("a.py", b"x = 2\n").unwrap();
     ws.write("new/c.bin", &[0, 1, 2, 255]).unwrap();
@@ -153,38 +111,19 @@ async fn a_change_travels_from_workspace_to_the_users_branch() {
     assert_eq!(patch.paths(), ["a.py", "gone", "new/c.bin"]);
     let id = commit(&f.base, &patch.bytes, "k3m9x2p7qa").unwrap();
     assert_eq!(commit(&f.base, &patch.bytes, "k3m9x2p7qa").unwrap(), id);
-    assert!(matches!(
-        commit(&f.base, b"", "k3m9x2p7qa"),
-        Err(RepoError::KeyConflict { .. })
-    ));
+    assert!(matches!(commit(&f.base, b"", "k3m9x2p7qa"), Err(RepoError::KeyConflict { .. })));
     let bundle = f.node.path().join("result");
     std::fs::write(&bundle, f.base.bundle("k3m9x2p7qa").unwrap()).unwrap();
-    let import = || {
-        client::import_result(
-            f.user.path(),
-            &bundle,
-            f.base.commit_id(),
-            "fleet/k3m9x2p7qa",
-        )
-    };
+    let import = || client::import_result(f.user.path(), &bundle, f.base.commit_id(), "fleet/k3m9x2p7qa");
     assert_eq!(import().unwrap(), id);
     assert_eq!(import().unwrap(), id);
+    assert_eq!(git(f.user.path(), &["show", "fleet/k3m9x2p7qa:a.py"]), "x = 2");
     assert_eq!(
-        git(f.user.path(), &["show", "fleet/k3m9x2p7qa:a.py"]),
-        "x = 2"
-    );
-    assert_eq!(
-        git(
-            f.user.path(),
-            &["log", "-1", "--format=%an %(trailers)", "fleet/k3m9x2p7qa"]
-        ),
+        git(f.user.path(), &["log", "-1", "--format=%an %(trailers)", "fleet/k3m9x2p7qa"]),
         "Fleet Fleet-Job: k3m9x2p7qa"
     );
     assert_eq!(git(f.user.path(), &["status", "--porcelain"]), "");
-    assert_eq!(
-        std::fs::read_to_string(f.user.path().join("a.py")).unwrap(),
-        "x = 1\n"
-    );
+    assert_eq!(std::fs::read_to_string(f.user.path().join("a.py")).unwrap(), "x = 1\n");
 }
 
 #[tokio::test]
@@ -197,38 +136,21 @@ async fn an_existing_branch_never_moves() {
     std::fs::write(&bundle, f.base.bundle("job").unwrap()).unwrap();
     git(f.user.path(), &["branch", "fleet/job"]);
     let result = client::import_result(f.user.path(), &bundle, f.base.commit_id(), "fleet/job");
-    assert!(
-        matches!(result, Err(RepoError::BranchExists { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(RepoError::BranchExists { .. })), "{result:?}");
     let result = client::import_result(f.user.path(), &bundle, f.base.commit_id(), "other");
     assert!(matches!(result, Err(RepoError::BadBundle(_))), "{result:?}");
     let stranger = checkout_of(&[("z", "z")]);
     let result = client::import_result(stranger.path(), &bundle, f.base.commit_id(), "fleet/job");
-    assert!(
-        matches!(result, Err(RepoError::NotDescended { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(RepoError::NotDescended { .. })), "{result:?}");
 }
 
 #[tokio::test]
 async fn an_import_is_done_once_and_opened_after() {
     let f = fixture(checkout_of(&[("a", "1")])).await;
     let dir = f.node.path().join("job");
-    assert!(
-        BaseRepo::open(&dir, f.base.commit_id(), &Caps::default())
-            .unwrap()
-            .is_some()
-    );
-    let again = BaseRepo::import(
-        Path::new("/nonexistent"),
-        f.base.commit_id(),
-        &dir,
-        &Caps::default(),
-        &OnHost,
-    )
-    .await
-    .unwrap();
+    assert!(BaseRepo::open(&dir, f.base.commit_id(), &Caps::default()).unwrap().is_some());
+    let again =
+        BaseRepo::import(Path::new("/nonexistent"), f.base.commit_id(), &dir, &Caps::default(), &OnHost).await.unwrap();
     assert_eq!(again.read("a").unwrap().unwrap(), b"1");
     assert_eq!(again.read("b").unwrap(), None);
 }
@@ -241,41 +163,19 @@ async fn bundles_that_are_too_large_or_damaged_are_refused() {
     let pack = dir.path().join("pack");
     client::make_pack(&facts, &pack).unwrap();
     let import = async |caps: Caps, pack: PathBuf, n: u8| {
-        BaseRepo::import(
-            &pack,
-            &facts.head,
-            &dir.path().join(format!("{n}")),
-            &caps,
-            &OnHost,
-        )
-        .await
+        BaseRepo::import(&pack, &facts.head, &dir.path().join(format!("{n}")), &caps, &OnHost).await
     };
     for (n, caps) in [
-        Caps {
-            pack_bytes: 10,
-            ..Caps::default()
-        },
-        Caps {
-            objects: 2,
-            ..Caps::default()
-        },
-        Caps {
-            files: 1,
-            ..Caps::default()
-        },
-        Caps {
-            tree_bytes: 1,
-            ..Caps::default()
-        },
+        Caps { pack_bytes: 10, ..Caps::default() },
+        Caps { objects: 2, ..Caps::default() },
+        Caps { files: 1, ..Caps::default() },
+        Caps { tree_bytes: 1, ..Caps::default() },
     ]
     .into_iter()
     .enumerate()
     {
         let result = import(caps, pack.clone(), u8::try_from(n).unwrap()).await;
-        assert!(
-            matches!(result, Err(RepoError::TooLarge { .. })),
-            "{result:?}"
-        );
+        assert!(matches!(result, Err(RepoError::TooLarge { .. })), "{result:?}");
     }
     let mut bytes = std::fs::read(&pack).unwrap();
     let at = bytes.len() - 30;
@@ -295,10 +195,7 @@ async fn links_out_of_the_tree_are_inert_and_new_ones_are_left_out() {
     git(user.path(), &["commit", "-q", "-m", "links"]);
     let f = fixture(user).await;
     let ws = f.workspace();
-    assert_eq!(
-        std::fs::read_to_string(ws.root().join("out")).unwrap(),
-        "/etc/passwd"
-    );
+    assert_eq!(std::fs::read_to_string(ws.root().join("out")).unwrap(), "/etc/passwd");
     assert!(!ws.root().join("out").is_symlink() && ws.root().join("in").is_symlink());
     assert!(f.base.diff(&ws).unwrap().is_empty());
     std::os::unix::fs::symlink("../../x", ws.root().join("evil")).unwrap();
@@ -308,10 +205,7 @@ async fn links_out_of_the_tree_are_inert_and_new_ones_are_left_out() {
     assert_eq!(patch.left_out[0].0, "evil");
     f.base.apply(&patch.bytes).unwrap();
     let evil = b"diff --git a/e b/e\nnew file mode 120000\n--- /dev/null\n+++ b/e\n@@ -0,0 +1 @@\n+/etc/passwd\n\\ No newline at end of file\n";
-    assert!(matches!(
-        f.base.apply(evil),
-        Err(RepoError::UnsafePath { .. })
-    ));
+    assert!(matches!(f.base.apply(evil), Err(RepoError::UnsafePath { .. })));
 }
 
 #[tokio::test]
@@ -323,10 +217,7 @@ async fn a_patch_cannot_reach_git_or_leave_the_tree() {
         );
         assert!(f.base.apply(patch.as_bytes()).is_err(), "{path}");
     }
-    assert!(matches!(
-        f.base.apply(b"--- a/zz\n+++ b/zz\n@@ -1 +1 @@\n-q\n+r\n"),
-        Err(RepoError::DoesNotApply(_))
-    ));
+    assert!(matches!(f.base.apply(b"--- a/zz\n+++ b/zz\n@@ -1 +1 @@\n-q\n+r\n"), Err(RepoError::DoesNotApply(_))));
 }
 
 #[tokio::test]
@@ -354,24 +245,13 @@ async fn build_output_and_ignored_files_stay_out_of_the_patch() {
         std::fs::write(file, "new").unwrap();
     }
     std::fs::write(ws.root().join(".gitignore"), "").unwrap();
-    assert_eq!(
-        f.base.diff(&ws).unwrap().paths(),
-        [
-            ".gitignore",
-            "new.txt",
-            "node_modules/kept.js",
-            "sub/keep.log"
-        ]
-    );
+    assert_eq!(f.base.diff(&ws).unwrap().paths(), [".gitignore", "new.txt", "node_modules/kept.js", "sub/keep.log"]);
 }
 
 #[tokio::test]
 async fn attributes_of_the_tree_change_neither_files_nor_patches() {
     let f = fixture(checkout_of(&[
-        (
-            ".gitattributes",
-            "* text eol=crlf filter=evil diff=evil\n*.txt -diff ident\n",
-        ),
+        (".gitattributes", "* text eol=crlf filter=evil diff=evil\n*.txt -diff ident\n"),
         ("a.txt", "one\n$Id$\n"),
     ]))
     .await;
@@ -379,10 +259,7 @@ async fn attributes_of_the_tree_change_neither_files_nor_patches() {
     assert_eq!(ws.read("a.txt").unwrap().unwrap(), b"one\n$Id$\n");
     ws.write("a.txt", b"two\r\n").unwrap();
     let patch = f.base.diff(&ws).unwrap();
-    let again = f
-        .base
-        .checkout(&f.node.path().join("two"), Some(&patch.bytes), None)
-        .unwrap();
+    let again = f.base.checkout(&f.node.path().join("two"), Some(&patch.bytes), None).unwrap();
     assert_eq!(again.read("a.txt").unwrap().unwrap(), b"two\r\n");
 }
 
@@ -392,10 +269,7 @@ async fn a_workspace_that_started_from_a_patch_is_compared_with_the_base() {
     let ws = f.workspace();
     ws.write("a", b"2\n").unwrap();
     let first = f.base.diff(&ws).unwrap();
-    let ws = f
-        .base
-        .checkout(&f.node.path().join("two"), Some(&first.bytes), None)
-        .unwrap();
+    let ws = f.base.checkout(&f.node.path().join("two"), Some(&first.bytes), None).unwrap();
     assert_eq!(f.base.diff(&ws).unwrap(), first);
     ws.write("b", b"2\n").unwrap();
     assert_eq!(f.base.diff(&ws).unwrap().paths(), ["a", "b"]);
@@ -405,56 +279,29 @@ async fn a_workspace_that_started_from_a_patch_is_compared_with_the_base() {
 fn a_checkout_that_cannot_be_used_is_named_with_a_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let inspect = |path: &Path| client::inspect(path);
-    assert!(matches!(
-        inspect(&dir.path().join("no")),
-        Err(RepoError::NoSuchPath(_))
-    ));
-    assert!(matches!(
-        inspect(dir.path()),
-        Err(RepoError::NotARepository(_))
-    ));
+    assert!(matches!(inspect(&dir.path().join("no")), Err(RepoError::NoSuchPath(_))));
+    assert!(matches!(inspect(dir.path()), Err(RepoError::NotARepository(_))));
     git(dir.path(), &["init", "-q"]);
     assert!(matches!(inspect(dir.path()), Err(RepoError::Empty(_))));
     let user = checkout_of(&[("a", "1")]);
     git(user.path(), &["commit", "-q", "--allow-empty", "-m", "two"]);
     let bare = dir.path().join("bare");
-    git(
-        dir.path(),
-        &[
-            "clone",
-            "-q",
-            "--bare",
-            user.path().to_str().unwrap(),
-            bare.to_str().unwrap(),
-        ],
-    );
+    git(dir.path(), &["clone", "-q", "--bare", user.path().to_str().unwrap(), bare.to_str().unwrap()]);
     assert!(matches!(inspect(&bare), Err(RepoError::Bare(_))));
     let url = format!("file://{}", user.path().display());
-    git(
-        dir.path(),
-        &["clone", "-q", "--depth", "1", &url, "shallow"],
-    );
+    git(dir.path(), &["clone", "-q", "--depth", "1", &url, "shallow"]);
     let error = inspect(&dir.path().join("shallow")).unwrap_err();
-    assert!(
-        error.to_string().contains("git fetch --unshallow"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("git fetch --unshallow"), "{error}");
 }
 
 #[test]
 fn a_dirty_checkout_is_said_to_be_so_and_its_filters_are_not_run() {
     let user = checkout_of(&[("a", "1"), (".gitattributes", "* filter=evil\n")]);
     let facts = client::inspect(user.path()).unwrap();
-    assert_eq!(
-        (facts.dirty, facts.untracked, facts.branch.as_deref()),
-        (false, 0, Some("main"))
-    );
+    assert_eq!((facts.dirty, facts.untracked, facts.branch.as_deref()), (false, 0, Some("main")));
     let canary = user.path().join(".git/canary");
     for name in ["filter.evil.clean", "core.fsmonitor", "diff.external"] {
-        git(
-            user.path(),
-            &["config", name, &format!("touch {}; cat", canary.display())],
-        );
+        git(user.path(), &["config", name, &format!("touch {}; cat", canary.display())]);
     }
     std::fs::write(user.path().join("a"), "2").unwrap();
     std::fs::write(user.path().join("new"), "2").unwrap();

@@ -23,10 +23,7 @@ impl TreeId {
         if is_oid(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(RepoError::BadName {
-                what: "tree id",
-                value: text.chars().take(80).collect(),
-            })
+            Err(RepoError::BadName { what: "tree id", value: text.chars().take(80).collect() })
         }
     }
 }
@@ -77,11 +74,7 @@ pub struct Entry {
 }
 
 /// Everything in a tree by path, every path checked, sizes within the caps.
-pub(crate) fn list(
-    git: &Git,
-    tree: &str,
-    caps: &Caps,
-) -> Result<BTreeMap<String, Entry>, RepoError> {
+pub(crate) fn list(git: &Git, tree: &str, caps: &Caps) -> Result<BTreeMap<String, Entry>, RepoError> {
     let listing = git.run(&["ls-tree", "-r", "-z", "-l", "--full-tree", tree])?;
     let mut entries = BTreeMap::new();
     let mut bytes = 0u64;
@@ -100,8 +93,7 @@ pub(crate) fn list_path(git: &Git, tree: &str, path: &str) -> Result<Option<Entr
     let pathspec = format!(":(literal,top){path}");
     let listing = git.run(&["ls-tree", "-z", "-l", "--full-tree", tree, "--", &pathspec])?;
     let line = listing.split(|b| *b == 0).find(|line| !line.is_empty());
-    line.map(|line| parse_line(line).map(|(_, entry)| entry))
-        .transpose()
+    line.map(|line| parse_line(line).map(|(_, entry)| entry)).transpose()
 }
 
 fn parse_line(line: &[u8]) -> Result<(String, Entry), RepoError> {
@@ -109,17 +101,11 @@ fn parse_line(line: &[u8]) -> Result<(String, Entry), RepoError> {
         path: String::from_utf8_lossy(line).into_owned(),
         why: "it isn't UTF-8",
     })?;
-    let odd = || RepoError::Git {
-        command: "ls-tree".to_owned(),
-        detail: format!("an odd line: {text:?}"),
-    };
+    let odd = || RepoError::Git { command: "ls-tree".to_owned(), detail: format!("an odd line: {text:?}") };
     let (meta, path) = text.split_once('\t').ok_or_else(odd)?;
     let mut fields = meta.split_ascii_whitespace();
     let (mode, _, oid, size) = (fields.next(), fields.next(), fields.next(), fields.next());
-    path::check(path).map_err(|why| RepoError::UnsafePath {
-        path: path.to_owned(),
-        why,
-    })?;
+    path::check(path).map_err(|why| RepoError::UnsafePath { path: path.to_owned(), why })?;
     let entry = Entry {
         kind: mode.and_then(Kind::of).ok_or_else(odd)?,
         oid: oid.filter(|oid| is_oid(oid)).ok_or_else(odd)?.to_owned(),
@@ -138,17 +124,10 @@ pub(crate) struct Objects {
 impl Objects {
     pub(crate) fn of(git: &Git) -> Result<Self, RepoError> {
         let mut command = git.command(&["cat-file", "--batch"]);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(RepoError::io("git"))?;
         match (child.stdin.take(), child.stdout.take()) {
-            (Some(requests), Some(replies)) => Ok(Self {
-                child,
-                requests,
-                replies: BufReader::new(replies),
-            }),
+            (Some(requests), Some(replies)) => Ok(Self { child, requests, replies: BufReader::new(replies) }),
             _ => Err(broken("no pipe")),
         }
     }
@@ -156,31 +135,20 @@ impl Objects {
     /// The content of a blob, at most `max` bytes of it.
     pub(crate) fn read(&mut self, oid: &str, max: u64) -> Result<Vec<u8>, RepoError> {
         let io = RepoError::io("git cat-file");
-        self.requests
-            .write_all(format!("{oid}\n").as_bytes())
-            .and_then(|()| self.requests.flush())
-            .map_err(io)?;
+        self.requests.write_all(format!("{oid}\n").as_bytes()).and_then(|()| self.requests.flush()).map_err(io)?;
         let mut head = String::new();
-        self.replies
-            .read_line(&mut head)
-            .map_err(RepoError::io("git cat-file"))?;
+        self.replies.read_line(&mut head).map_err(RepoError::io("git cat-file"))?;
         let mut fields = head.split_ascii_whitespace();
         let (_, kind, size) = (fields.next(), fields.next(), fields.next());
         if kind != Some("blob") {
             return Err(broken(head.trim()));
         }
-        let size: u64 = size
-            .and_then(|size| size.parse().ok())
-            .ok_or_else(|| broken(head.trim()))?;
+        let size: u64 = size.and_then(|size| size.parse().ok()).ok_or_else(|| broken(head.trim()))?;
         limit("bytes of a file", size, max)?;
         let mut content = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
-        self.replies
-            .read_exact(&mut content)
-            .map_err(RepoError::io("git cat-file"))?;
+        self.replies.read_exact(&mut content).map_err(RepoError::io("git cat-file"))?;
         let mut end = [0];
-        self.replies
-            .read_exact(&mut end)
-            .map_err(RepoError::io("git cat-file"))?;
+        self.replies.read_exact(&mut end).map_err(RepoError::io("git cat-file"))?;
         Ok(content)
     }
 }
@@ -194,8 +162,5 @@ impl Drop for Objects {
 }
 
 fn broken(detail: &str) -> RepoError {
-    RepoError::Git {
-        command: "cat-file".to_owned(),
-        detail: detail.to_owned(),
-    }
+    RepoError::Git { command: "cat-file".to_owned(), detail: detail.to_owned() }
 }

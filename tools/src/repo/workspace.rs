@@ -51,10 +51,7 @@ impl Workspace {
 
     /// The content of a plain file; none if there is none of that name. Give a normal path.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, RepoError> {
-        Ok(self
-            .beneath()?
-            .read(path, self.file_max)?
-            .map(|(content, _)| content))
+        Ok(self.beneath()?.read(path, self.file_max)?.map(|(content, _)| content))
     }
 
     /// Writes a file in one step; an existing one keeps its executable bit. Give a normal path.
@@ -85,15 +82,13 @@ impl Workspace {
     pub fn is_untouched(&self, path: &str) -> Result<bool, RepoError> {
         let beneath = self.beneath()?;
         match self.placed.get(path) {
-            Some(placed) if placed.kind == Kind::Link && !placed.inert => Ok(beneath
-                .read_link(path)
-                .is_ok_and(|target| blake3::hash(target.as_bytes()) == placed.digest)),
+            Some(placed) if placed.kind == Kind::Link && !placed.inert => {
+                Ok(beneath.read_link(path).is_ok_and(|target| blake3::hash(target.as_bytes()) == placed.digest))
+            }
             Some(placed) if placed.kind != Kind::Submodule => {
                 let now = beneath.read(path, placed.bytes).ok().flatten();
                 let executable = placed.kind == Kind::Executable;
-                Ok(now.is_some_and(|(content, mode)| {
-                    mode == executable && blake3::hash(&content) == placed.digest
-                }))
+                Ok(now.is_some_and(|(content, mode)| mode == executable && blake3::hash(&content) == placed.digest))
             }
             _ => Ok(beneath.read(path, self.file_max)?.is_none()),
         }
@@ -125,11 +120,7 @@ impl Workspace {
         let mut pending = vec![String::new()];
         while let Some(dir) = pending.pop() {
             for (name, found) in beneath.list(&dir)? {
-                let path = if dir.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{dir}/{name}")
-                };
+                let path = if dir.is_empty() { name.clone() } else { format!("{dir}/{name}") };
                 if super::path::check(&path).is_err() {
                     continue;
                 }
@@ -138,11 +129,7 @@ impl Workspace {
                     Found::Dir => {}
                     other => all.push((path, other)),
                 }
-                super::bundle::limit(
-                    "files of the workspace",
-                    (all.len() + pending.len()) as u64,
-                    max as u64,
-                )?;
+                super::bundle::limit("files of the workspace", (all.len() + pending.len()) as u64, max as u64)?;
             }
         }
         all.sort_by(|a, b| a.0.cmp(&b.0));
@@ -155,10 +142,7 @@ impl Workspace {
 
     fn has_placed_below(&self, path: &str) -> bool {
         let start = format!("{path}/");
-        self.placed
-            .range(start.clone()..)
-            .next()
-            .is_some_and(|(first, _)| first.starts_with(&start))
+        self.placed.range(start.clone()..).next().is_some_and(|(first, _)| first.starts_with(&start))
     }
 }
 

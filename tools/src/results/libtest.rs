@@ -9,11 +9,7 @@ pub(super) fn parse(stdout: &str, stderr: &str) -> TestReport {
     for line in stdout.lines() {
         if let Some(total) = announced(line) {
             let label = labels.get(blocks.len()).cloned().unwrap_or_default();
-            blocks.push(Block {
-                label,
-                announced: total,
-                ..Block::default()
-            });
+            blocks.push(Block { label, announced: total, ..Block::default() });
         } else if let Some(block) = blocks.last_mut() {
             block.take(line);
         }
@@ -52,17 +48,8 @@ impl Block {
     }
 
     fn adds_up(&self) -> bool {
-        let of = |wanted| {
-            self.tests
-                .iter()
-                .filter(|(_, outcome)| *outcome == wanted)
-                .count()
-        };
-        let counted = [
-            of(TestOutcome::Passed),
-            of(TestOutcome::Failed),
-            of(TestOutcome::Skipped),
-        ];
+        let of = |wanted| self.tests.iter().filter(|(_, outcome)| *outcome == wanted).count();
+        let counted = [of(TestOutcome::Passed), of(TestOutcome::Failed), of(TestOutcome::Skipped)];
         !self.too_many_totals && self.tests.len() == self.announced && self.totals == Some(counted)
     }
 }
@@ -87,21 +74,13 @@ fn test_line(line: &str) -> Option<(String, TestOutcome)> {
 fn totals(line: &str) -> Option<[usize; 3]> {
     let rest = line.strip_prefix("test result: ")?;
     let (_, counts) = rest.split_once(". ")?;
-    let of = |what: &str| {
-        counts
-            .split("; ")
-            .find_map(|part| part.strip_suffix(what)?.trim().parse().ok())
-    };
+    let of = |what: &str| counts.split("; ").find_map(|part| part.strip_suffix(what)?.trim().parse().ok());
     Some([of("passed")?, of("failed")?, of("ignored")?])
 }
 
 /// What cargo says it runs, in order: nothing for a crate's own tests, the file for others.
 fn labels(stdout: &str, stderr: &str) -> Vec<String> {
-    let text = if stdout.contains("     Running ") {
-        stdout
-    } else {
-        stderr
-    };
+    let text = if stdout.contains("     Running ") { stdout } else { stderr };
     let label = |line: &str| {
         let line = line.trim_start();
         if let Some(doc) = line.strip_prefix("Doc-tests ") {
@@ -118,16 +97,9 @@ fn labels(stdout: &str, stderr: &str) -> Vec<String> {
 
 /// Tests of a crate keep their names; those of other binaries carry the file; a name that is taken gets a number.
 fn free_name(report: &TestReport, label: &str, name: &str) -> String {
-    let name = if label.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{label}: {name}")
-    };
+    let name = if label.is_empty() { name.to_owned() } else { format!("{label}: {name}") };
     let numbered = (2..).map(|n| format!("{name} #{n}"));
-    std::iter::once(name.clone())
-        .chain(numbered)
-        .find(|name| !report.tests.contains_key(name))
-        .unwrap_or(name)
+    std::iter::once(name.clone()).chain(numbered).find(|name| !report.tests.contains_key(name)).unwrap_or(name)
 }
 
 /// `---- name stdout ----` and what follows, up to the next or to the list of failures.
@@ -138,30 +110,14 @@ fn failures(stdout: &str, report: &mut TestReport) {
         let Some((head, body)) = rest.split_once('\n') else {
             break;
         };
-        let Some(name) = head
-            .strip_suffix(" ----")
-            .map(|head| head.trim_end_matches(" stdout"))
-        else {
+        let Some(name) = head.strip_suffix(" ----").map(|head| head.trim_end_matches(" stdout")) else {
             continue;
         };
-        let end = ["\n---- ", "\nfailures:\n"]
-            .iter()
-            .filter_map(|mark| body.find(mark))
-            .min()
-            .unwrap_or(body.len());
+        let end = ["\n---- ", "\nfailures:\n"].iter().filter_map(|mark| body.find(mark)).min().unwrap_or(body.len());
         let failing = |(known, outcome): (&String, &TestOutcome)| {
-            *outcome == TestOutcome::Failed
-                && (known == name || known.ends_with(&format!(": {name}")))
+            *outcome == TestOutcome::Failed && (known == name || known.ends_with(&format!(": {name}")))
         };
-        let test = report
-            .tests
-            .iter()
-            .find(|entry| failing(*entry))
-            .map_or(name, |(known, _)| known)
-            .to_owned();
-        report.failures.push(FailureExcerpt {
-            test,
-            text: excerpt::clip(&body[..end]),
-        });
+        let test = report.tests.iter().find(|entry| failing(*entry)).map_or(name, |(known, _)| known).to_owned();
+        report.failures.push(FailureExcerpt { test, text: excerpt::clip(&body[..end]) });
     }
 }

@@ -80,25 +80,14 @@ impl TestReport {
 
     /// The tests that failed, in order.
     pub fn failing(&self) -> impl Iterator<Item = &str> {
-        self.tests
-            .iter()
-            .filter(|(_, outcome)| **outcome == TestOutcome::Failed)
-            .map(|(name, _)| name.as_str())
+        self.tests.iter().filter(|(_, outcome)| **outcome == TestOutcome::Failed).map(|(name, _)| name.as_str())
     }
 
     fn count(&mut self) {
-        let of = |wanted| {
-            self.tests
-                .values()
-                .filter(|outcome| **outcome == wanted)
-                .count()
-        };
+        let of = |wanted| self.tests.values().filter(|outcome| **outcome == wanted).count();
         let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        (self.passed, self.failed, self.skipped) = (
-            clamp(of(TestOutcome::Passed)),
-            clamp(of(TestOutcome::Failed)),
-            clamp(of(TestOutcome::Skipped)),
-        );
+        (self.passed, self.failed, self.skipped) =
+            (clamp(of(TestOutcome::Passed)), clamp(of(TestOutcome::Failed)), clamp(of(TestOutcome::Skipped)));
     }
 }
 
@@ -110,13 +99,7 @@ pub fn parse(format: Format, run: &RunResult) -> TestReport {
 }
 
 /// As [`parse`], of text without control sequences; `whole` says that nothing of it is missing.
-pub fn parse_text(
-    format: Format,
-    stdout: &str,
-    stderr: &str,
-    exit: Option<i32>,
-    whole: bool,
-) -> TestReport {
+pub fn parse_text(format: Format, stdout: &str, stderr: &str, exit: Option<i32>, whole: bool) -> TestReport {
     let mut report = match format {
         Format::Unittest => unittest::parse(stdout, stderr),
         Format::Libtest => libtest::parse(stdout, stderr),
@@ -126,24 +109,14 @@ pub fn parse_text(
     report.complete &= whole;
     report.ok = exit == Some(0) && report.failed == 0 && report.complete;
     if exit != Some(0) && report.failures.is_empty() {
-        report.failures.push(FailureExcerpt {
-            test: RUN.to_owned(),
-            text: excerpt::of_run(stdout, stderr),
-        });
+        report.failures.push(FailureExcerpt { test: RUN.to_owned(), text: excerpt::of_run(stdout, stderr) });
     }
     report
 }
 
 fn by_exit(exit: Option<i32>) -> TestReport {
-    let outcome = if exit == Some(0) {
-        TestOutcome::Passed
-    } else {
-        TestOutcome::Failed
-    };
-    let mut report = TestReport {
-        complete: exit.is_some(),
-        ..TestReport::default()
-    };
+    let outcome = if exit == Some(0) { TestOutcome::Passed } else { TestOutcome::Failed };
+    let mut report = TestReport { complete: exit.is_some(), ..TestReport::default() };
     report.tests.insert(RUN.to_owned(), outcome);
     report.count();
     report

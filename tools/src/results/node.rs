@@ -3,16 +3,8 @@
 use super::{FailureExcerpt, TestOutcome, TestReport, excerpt};
 
 pub(super) fn parse(stdout: &str, stderr: &str) -> TestReport {
-    let text = if stdout.trim().is_empty() {
-        stderr
-    } else {
-        stdout
-    };
-    if text.contains("TAP version") {
-        tap(text)
-    } else {
-        spec(text)
-    }
+    let text = if stdout.trim().is_empty() { stderr } else { stdout };
+    if text.contains("TAP version") { tap(text) } else { spec(text) }
 }
 
 /// One line of a result, with how deep it lies.
@@ -67,21 +59,14 @@ fn tap_line(line: &str) -> Option<Line> {
         (false, true) => TestOutcome::Passed,
         (false, false) => TestOutcome::Failed,
     };
-    Some(Line {
-        depth: (line.len() - trimmed.len()) / 4,
-        name: name.replace("\\#", "#"),
-        outcome,
-    })
+    Some(Line { depth: (line.len() - trimmed.len()) / 4, name: name.replace("\\#", "#"), outcome })
 }
 
 /// Results come after those that lie inside them: what has some inside is a suite, and names them.
 fn fold(report: &mut TestReport, lines: &[Line], details: &[String]) {
     let mut waiting: Vec<(usize, Vec<String>, usize)> = Vec::new();
     for (at, line) in lines.iter().enumerate() {
-        let inside: Vec<_> = waiting
-            .iter_mut()
-            .filter(|(depth, ..)| *depth > line.depth)
-            .collect();
+        let inside: Vec<_> = waiting.iter_mut().filter(|(depth, ..)| *depth > line.depth).collect();
         let is_suite = !inside.is_empty();
         for (depth, path, _) in inside {
             *depth = line.depth;
@@ -97,10 +82,7 @@ fn fold(report: &mut TestReport, lines: &[Line], details: &[String]) {
         let entry = report.tests.entry(name.clone()).or_insert(outcome);
         if outcome == TestOutcome::Failed {
             *entry = outcome;
-            report.failures.push(FailureExcerpt {
-                test: name,
-                text: excerpt::clip(&details[at]),
-            });
+            report.failures.push(FailureExcerpt { test: name, text: excerpt::clip(&details[at]) });
         }
     }
     report.count();
@@ -117,28 +99,21 @@ impl Totals {
         let Some((what, count)) = line.split_once(' ') else {
             return;
         };
-        if let (true, Ok(count)) = (
-            ["tests", "pass", "fail", "cancelled", "skipped", "todo"].contains(&what),
-            count.trim().parse(),
-        ) {
+        if let (true, Ok(count)) =
+            (["tests", "pass", "fail", "cancelled", "skipped", "todo"].contains(&what), count.trim().parse())
+        {
             self.counts.push((what.to_owned(), count));
         }
     }
 
     fn of(&self, what: &str) -> Option<u32> {
-        self.counts
-            .iter()
-            .rev()
-            .find(|(name, _)| name == what)
-            .map(|(_, count)| *count)
+        self.counts.iter().rev().find(|(name, _)| name == what).map(|(_, count)| *count)
     }
 
     /// Same names may stand for several tests, so the runner's figures are taken; the report is complete if none is
     /// missing and they don't contradict what was seen.
     fn check(&self, report: &mut TestReport) {
-        let (Some(tests), Some(pass), Some(fail)) =
-            (self.of("tests"), self.of("pass"), self.of("fail"))
-        else {
+        let (Some(tests), Some(pass), Some(fail)) = (self.of("tests"), self.of("pass"), self.of("fail")) else {
             return;
         };
         let other = self.of("cancelled").unwrap_or(0);
@@ -170,21 +145,13 @@ fn spec(text: &str) -> TestReport {
             let is_suite_end = path.len() > depth && path.get(depth) == Some(&found.name);
             path.truncate(depth);
             if !is_suite_end {
-                let name = path
-                    .iter()
-                    .cloned()
-                    .chain([found.name.clone()])
-                    .collect::<Vec<_>>()
-                    .join(" > ");
+                let name = path.iter().cloned().chain([found.name.clone()]).collect::<Vec<_>>().join(" > ");
                 lines.push(Line { name, ..found });
             }
         }
     }
     for line in &lines {
-        let entry = report
-            .tests
-            .entry(line.name.clone())
-            .or_insert(line.outcome);
+        let entry = report.tests.entry(line.name.clone()).or_insert(line.outcome);
         if line.outcome == TestOutcome::Failed {
             *entry = line.outcome;
         }
@@ -192,10 +159,7 @@ fn spec(text: &str) -> TestReport {
     report.count();
     for name in report.failing().map(str::to_owned).collect::<Vec<_>>() {
         let short = name.rsplit(" > ").next().unwrap_or(&name).to_owned();
-        report.failures.push(FailureExcerpt {
-            test: name,
-            text: excerpt::clip(&spec_detail(failing, &short)),
-        });
+        report.failures.push(FailureExcerpt { test: name, text: excerpt::clip(&spec_detail(failing, &short)) });
     }
     plan.check(&mut report);
     report
@@ -214,15 +178,7 @@ fn spec_line(trimmed: &str, depth: usize) -> Option<Line> {
         None => (rest.to_owned(), false),
     };
     let name = untimed(&rest);
-    Some(Line {
-        depth,
-        name,
-        outcome: if skipped {
-            TestOutcome::Skipped
-        } else {
-            outcome
-        },
-    })
+    Some(Line { depth, name, outcome: if skipped { TestOutcome::Skipped } else { outcome } })
 }
 
 /// Without the time that it took.
@@ -236,17 +192,10 @@ fn untimed(text: &str) -> String {
 fn spec_detail(failing: &str, name: &str) -> String {
     let mut lines = failing
         .lines()
-        .skip_while(|line| {
-            line.trim_start()
-                .strip_prefix("✖ ")
-                .is_none_or(|rest| untimed(rest) != name)
-        })
+        .skip_while(|line| line.trim_start().strip_prefix("✖ ").is_none_or(|rest| untimed(rest) != name))
         .skip(1);
     let mut text = String::new();
-    for line in lines
-        .by_ref()
-        .take_while(|line| !line.starts_with("test at ") && !line.starts_with("✖ "))
-    {
+    for line in lines.by_ref().take_while(|line| !line.starts_with("test at ") && !line.starts_with("✖ ")) {
         text.push_str(line);
         text.push('\n');
     }

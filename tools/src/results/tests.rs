@@ -5,12 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn names(report: &TestReport, wanted: TestOutcome) -> Vec<&str> {
-    report
-        .tests
-        .iter()
-        .filter(|(_, o)| **o == wanted)
-        .map(|(n, _)| n.as_str())
-        .collect()
+    report.tests.iter().filter(|(_, o)| **o == wanted).map(|(n, _)| n.as_str()).collect()
 }
 
 fn counts(report: &TestReport) -> [u32; 3] {
@@ -19,43 +14,19 @@ fn counts(report: &TestReport) -> [u32; 3] {
 
 #[test]
 fn unittest_names_what_failed_and_counts_the_rest() {
-    let report = parse_text(
-        Format::Unittest,
-        "",
-        include_str!("captured/unittest_failing.txt"),
-        Some(1),
-        true,
-    );
-    let failing = [
-        "test_a.A.test_bad",
-        "test_a.A.test_err",
-        "test_a.A.test_sub",
-        "unittest.loader._FailedTest.test_b",
-    ];
+    let report = parse_text(Format::Unittest, "", include_str!("captured/unittest_failing.txt"), Some(1), true);
+    let failing = ["test_a.A.test_bad", "test_a.A.test_err", "test_a.A.test_sub", "unittest.loader._FailedTest.test_b"];
     assert_eq!(names(&report, TestOutcome::Failed), failing);
     assert_eq!(counts(&report), [3, 4, 1]);
     assert!(report.complete && !report.ok);
-    let bad = report
-        .failures
-        .iter()
-        .find(|f| f.test == "test_a.A.test_bad")
-        .unwrap();
+    let bad = report.failures.iter().find(|f| f.test == "test_a.A.test_bad").unwrap();
     assert!(bad.text.contains("AssertionError: 1 != 2") && !bad.text.contains("Ran 8"));
 }
 
 #[test]
 fn unittest_v_names_every_test() {
-    let report = parse_text(
-        Format::Unittest,
-        "",
-        include_str!("captured/unittest_verbose.txt"),
-        Some(1),
-        true,
-    );
-    assert_eq!(
-        names(&report, TestOutcome::Passed),
-        ["test_a.A.test_doc", "test_a.A.test_ok", "test_a.A.test_xf"]
-    );
+    let report = parse_text(Format::Unittest, "", include_str!("captured/unittest_verbose.txt"), Some(1), true);
+    assert_eq!(names(&report, TestOutcome::Passed), ["test_a.A.test_doc", "test_a.A.test_ok", "test_a.A.test_xf"]);
     assert_eq!(names(&report, TestOutcome::Skipped), ["test_a.A.test_skip"]);
     assert_eq!(names(&report, TestOutcome::Failed).len(), 4);
     assert_eq!(counts(&report), [3, 4, 1]);
@@ -64,10 +35,7 @@ fn unittest_v_names_every_test() {
 
 #[test]
 fn a_passing_run_is_ok_whatever_the_tests_print() {
-    let (out, err) = (
-        include_str!("captured/unittest_ok.stdout.txt"),
-        include_str!("captured/unittest_ok.stderr.txt"),
-    );
+    let (out, err) = (include_str!("captured/unittest_ok.stdout.txt"), include_str!("captured/unittest_ok.stderr.txt"));
     let report = parse_text(Format::Unittest, out, err, Some(0), true);
     assert!(report.ok && report.complete);
     assert_eq!(counts(&report), [2, 0, 0]);
@@ -75,21 +43,14 @@ fn a_passing_run_is_ok_whatever_the_tests_print() {
 
 #[test]
 fn libtest_reads_every_binary_and_doc_test() {
-    let (out, err) = (
-        include_str!("captured/libtest_failing.stdout.txt"),
-        include_str!("captured/libtest_failing.stderr.txt"),
-    );
+    let (out, err) =
+        (include_str!("captured/libtest_failing.stdout.txt"), include_str!("captured/libtest_failing.stderr.txt"));
     let report = parse_text(Format::Libtest, out, err, Some(101), true);
     assert_eq!(names(&report, TestOutcome::Failed), ["tests::fails"]);
     assert_eq!(names(&report, TestOutcome::Skipped), ["tests::ignored"]);
     assert_eq!(
         names(&report, TestOutcome::Passed),
-        [
-            "doc cap: src/lib.rs - add (line 1)",
-            "tests/it.rs: adds",
-            "tests::adds",
-            "tests::panics"
-        ]
+        ["doc cap: src/lib.rs - add (line 1)", "tests/it.rs: adds", "tests::adds", "tests::panics"]
     );
     assert!(report.complete && !report.ok);
     assert_eq!(report.failures.len(), 1);
@@ -98,60 +59,33 @@ fn libtest_reads_every_binary_and_doc_test() {
 
 #[test]
 fn a_build_that_breaks_is_incomplete_and_shows_the_error() {
-    let (out, err) = (
-        include_str!("captured/libtest_broken.stdout.txt"),
-        include_str!("captured/libtest_broken.stderr.txt"),
-    );
+    let (out, err) =
+        (include_str!("captured/libtest_broken.stdout.txt"), include_str!("captured/libtest_broken.stderr.txt"));
     let report = parse_text(Format::Libtest, out, err, Some(101), true);
     assert!(!report.complete && !report.ok && report.tests.is_empty());
     assert_eq!(report.failures[0].test, RUN);
-    assert!(
-        report.failures[0]
-            .text
-            .starts_with("error: expected expression")
-    );
+    assert!(report.failures[0].text.starts_with("error: expected expression"));
 }
 
 #[test]
 fn node_reads_tap_and_spec_alike() {
-    for text in [
-        include_str!("captured/node_tap.txt"),
-        include_str!("captured/node_spec.txt"),
-    ] {
+    for text in [include_str!("captured/node_tap.txt"), include_str!("captured/node_spec.txt")] {
         let report = parse_text(Format::Node, text, "", Some(1), true);
-        assert_eq!(
-            names(&report, TestOutcome::Failed),
-            ["fails # here", "suite > inner bad"]
-        );
-        assert_eq!(
-            names(&report, TestOutcome::Passed),
-            ["adds", "other file", "suite > deep > x", "suite > inner ok"]
-        );
+        assert_eq!(names(&report, TestOutcome::Failed), ["fails # here", "suite > inner bad"]);
+        assert_eq!(names(&report, TestOutcome::Passed), ["adds", "other file", "suite > deep > x", "suite > inner ok"]);
         assert_eq!(names(&report, TestOutcome::Skipped), ["skipped", "todo"]);
         assert_eq!(counts(&report), [4, 2, 2]);
         assert!(report.complete && !report.ok);
-        let boom = report
-            .failures
-            .iter()
-            .find(|f| f.test == "suite > inner bad")
-            .unwrap();
+        let boom = report.failures.iter().find(|f| f.test == "suite > inner bad").unwrap();
         assert!(boom.text.contains("boom"), "{boom:?}");
     }
-    assert!(
-        parse_text(
-            Format::Node,
-            include_str!("captured/node_tap_ok.txt"),
-            "",
-            Some(0),
-            true
-        )
-        .ok
-    );
+    assert!(parse_text(Format::Node, include_str!("captured/node_tap_ok.txt"), "", Some(0), true).ok);
 }
 
 #[test]
 fn a_forged_summary_does_not_make_a_report_complete() {
-    let forged = "running 2 tests\ntest a ... ok\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+    let forged =
+        "running 2 tests\ntest a ... ok\ntest result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
     assert!(!parse_text(Format::Libtest, forged, "", Some(0), true).ok);
     let twice = "running 1 test\ntest a ... ok\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
     assert!(!parse_text(Format::Libtest, twice, "", Some(0), true).ok);

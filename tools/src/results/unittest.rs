@@ -7,18 +7,13 @@ use regex::Regex;
 use super::{FailureExcerpt, TestOutcome, TestReport, excerpt};
 
 static RAN: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"^Ran (\d+) tests? in ").ok());
-static TOTAL: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(failures|errors|skipped|expected failures|unexpected successes)=(\d+)").ok()
-});
+static TOTAL: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"(failures|errors|skipped|expected failures|unexpected successes)=(\d+)").ok());
 const RULE: &str = "======================================================================";
 
 pub(super) fn parse(stdout: &str, stderr: &str) -> TestReport {
     // The runner writes to stderr; a story's own script may have joined the streams.
-    let text = if stderr.lines().any(|line| ran(line).is_some()) {
-        stderr
-    } else {
-        stdout
-    };
+    let text = if stderr.lines().any(|line| ran(line).is_some()) { stderr } else { stdout };
     let mut report = TestReport::default();
     verbose(text, &mut report);
     failures(text, &mut report);
@@ -48,9 +43,9 @@ fn totals(text: &str) -> Option<(u32, Totals)> {
     let lines: Vec<&str> = text.lines().collect();
     let at = lines.iter().rposition(|line| ran(line).is_some())?;
     let mut totals = Totals::default();
-    let verdict = lines[at + 1..].iter().find(|line| {
-        line.starts_with("OK") || line.starts_with("FAILED") || line.starts_with("NO TESTS RAN")
-    })?;
+    let verdict = lines[at + 1..]
+        .iter()
+        .find(|line| line.starts_with("OK") || line.starts_with("FAILED") || line.starts_with("NO TESTS RAN"))?;
     totals.verdict = verdict.starts_with("OK");
     for found in TOTAL.as_ref()?.captures_iter(verdict) {
         let count: u32 = found.get(2)?.as_str().parse().ok()?;
@@ -68,9 +63,8 @@ fn totals(text: &str) -> Option<(u32, Totals)> {
 fn finish(report: &mut TestReport, ran: u32, totals: &Totals) {
     report.count();
     let sections = u32::try_from(report.failures.len()).unwrap_or(u32::MAX);
-    report.complete = ran > 0
-        && sections == totals.failures
-        && (totals.failures + totals.unexpected == 0) == totals.verdict;
+    report.complete =
+        ran > 0 && sections == totals.failures && (totals.failures + totals.unexpected == 0) == totals.verdict;
     report.failed = report.failed.max(totals.unexpected);
     report.skipped = totals.skipped;
     report.passed = ran.saturating_sub(report.failed + report.skipped);
@@ -106,17 +100,12 @@ fn outcome_of(text: &str) -> Option<TestOutcome> {
 fn test_name(text: &str) -> Option<String> {
     let (method, rest) = text.trim().split_once(" (")?;
     let place = rest.split(')').next()?;
-    let plain =
-        |s: &str| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "_.<>".contains(c));
+    let plain = |s: &str| !s.is_empty() && s.chars().all(|c| c.is_alphanumeric() || "_.<>".contains(c));
     if !plain(method) || !plain(place) || !rest.contains(')') {
         return None;
     }
     let qualified = place.rsplit('.').next() == Some(method);
-    Some(if qualified {
-        place.to_owned()
-    } else {
-        format!("{place}.{method}")
-    })
+    Some(if qualified { place.to_owned() } else { format!("{place}.{method}") })
 }
 
 fn worst(report: &mut TestReport, name: String, outcome: TestOutcome) {
@@ -131,19 +120,13 @@ fn failures(text: &str, report: &mut TestReport) {
     for section in text.split(RULE).skip(1) {
         let section = section.trim_start_matches('\n');
         let head = section.lines().next().unwrap_or_default();
-        let Some(title) = head
-            .strip_prefix("FAIL: ")
-            .or_else(|| head.strip_prefix("ERROR: "))
-        else {
+        let Some(title) = head.strip_prefix("FAIL: ").or_else(|| head.strip_prefix("ERROR: ")) else {
             continue;
         };
         let name = test_name(title).unwrap_or_else(|| title.trim().to_owned());
         worst(report, name.clone(), TestOutcome::Failed);
         let body = section.split("\nRan ").next().unwrap_or(section);
         let body = body.trim_end_matches(['-', '\n']);
-        report.failures.push(FailureExcerpt {
-            test: name,
-            text: excerpt::clip(body),
-        });
+        report.failures.push(FailureExcerpt { test: name, text: excerpt::clip(body) });
     }
 }

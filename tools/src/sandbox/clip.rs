@@ -20,10 +20,7 @@ pub struct Clip {
 impl Clip {
     /// A whole stream, nothing left out.
     pub fn whole(bytes: impl Into<Vec<u8>>) -> Self {
-        Self {
-            head: bytes.into(),
-            ..Self::default()
-        }
+        Self { head: bytes.into(), ..Self::default() }
     }
 
     /// True when bytes were left out.
@@ -45,10 +42,7 @@ impl Clip {
     pub fn text(&self) -> String {
         let mut text = String::from_utf8_lossy(&self.head).into_owned();
         if self.is_truncated() {
-            let gap = format!(
-                "[... {} bytes ({} lines) left out ...]",
-                self.omitted_bytes, self.omitted_lines
-            );
+            let gap = format!("[... {} bytes ({} lines) left out ...]", self.omitted_bytes, self.omitted_lines);
             if !text.ends_with('\n') {
                 text.push('\n');
             }
@@ -103,12 +97,7 @@ impl Clipper {
         if self.omitted_bytes == 0 {
             self.head.append(&mut tail);
         }
-        Clip {
-            head: self.head,
-            tail,
-            omitted_bytes: self.omitted_bytes,
-            omitted_lines: self.omitted_lines,
-        }
+        Clip { head: self.head, tail, omitted_bytes: self.omitted_bytes, omitted_lines: self.omitted_lines }
     }
 }
 
@@ -130,15 +119,9 @@ mod tests {
         let mut clipper = Clipper::new(8);
         clipper.push(b"abcd1\n2\n3wxyz");
         let clip = clipper.finish();
-        assert_eq!(
-            (clip.head.as_slice(), clip.tail.as_slice()),
-            (&b"abcd"[..], &b"wxyz"[..])
-        );
+        assert_eq!((clip.head.as_slice(), clip.tail.as_slice()), (&b"abcd"[..], &b"wxyz"[..]));
         assert_eq!((clip.omitted_bytes, clip.omitted_lines), (5, 2));
-        assert_eq!(
-            clip.text(),
-            "abcd\n[... 5 bytes (2 lines) left out ...]\nwxyz"
-        );
+        assert_eq!(clip.text(), "abcd\n[... 5 bytes (2 lines) left out ...]\nwxyz");
     }
 
     proptest! {

@@ -36,29 +36,15 @@ impl Sandbox {
     /// The checked form of a run; nothing has been started yet.
     pub(super) fn resolve(&self, run: &Run) -> Result<Spec, SandboxError> {
         if run.argv.is_empty() || run.argv.iter().any(|arg| arg.contains('\0')) {
-            return Err(refused(
-                "there is no program, or an argument holds a zero byte",
-            ));
+            return Err(refused("there is no program, or an argument holds a zero byte"));
         }
-        if run
-            .stdin
-            .as_ref()
-            .is_some_and(|bytes| bytes.len() > MAX_STDIN)
-        {
-            return Err(refused(
-                "stdin is longer than 64 MiB; put it into a file and show that",
-            ));
+        if run.stdin.as_ref().is_some_and(|bytes| bytes.len() > MAX_STDIN) {
+            return Err(refused("stdin is longer than 64 MiB; put it into a file and show that"));
         }
         let workspace = self.writable(&run.workspace)?;
-        let scratch = run
-            .scratch
-            .as_deref()
-            .map(|dir| self.writable(dir))
-            .transpose()?;
+        let scratch = run.scratch.as_deref().map(|dir| self.writable(dir)).transpose()?;
         let binds = run.toolchains.binds.iter().chain(&run.read_only);
-        let read_only = binds
-            .map(|bind| resolve_bind(bind, &workspace))
-            .collect::<Result<_, _>>()?;
+        let read_only = binds.map(|bind| resolve_bind(bind, &workspace)).collect::<Result<_, _>>()?;
         Ok(Spec {
             bwrap: self.bwrap().to_path_buf(),
             argv: run.argv.clone(),
@@ -78,10 +64,7 @@ impl Sandbox {
         let real = dir.canonicalize().map_err(SandboxError::io(dir))?;
         let facts = real.metadata().map_err(SandboxError::io(dir))?;
         if !facts.is_dir() || real.components().count() < 3 {
-            return Err(refused(format!(
-                "{} is no directory for a workspace",
-                real.display()
-            )));
+            return Err(refused(format!("{} is no directory for a workspace", real.display())));
         }
         if let Some((user, _)) = self.owner().filter(|(user, _)| *user != facts.uid()) {
             let owner = facts.uid();
@@ -103,19 +86,13 @@ impl Sandbox {
         let _noted = self.note(&spec)?;
         let mut helper = self.start_helper()?;
         let mut request = Vec::new();
-        write_request(&mut request, &spec, stdin.as_deref())
-            .map_err(|error| SandboxError::Setup(error.to_string()))?;
-        let whole = tokio::time::timeout(
-            spec.limits.wall + GRACE,
-            talk(&mut helper, &request, cancel),
-        );
+        write_request(&mut request, &spec, stdin.as_deref()).map_err(|error| SandboxError::Setup(error.to_string()))?;
+        let whole = tokio::time::timeout(spec.limits.wall + GRACE, talk(&mut helper, &request, cancel));
         let answer = match whole.await {
             Ok(answer) => answer,
             Err(_) => Err("it did not answer in time".to_owned()),
         };
-        match answer
-            .and_then(|bytes| read_reply(&mut bytes.as_slice()).map_err(|error| error.to_string()))
-        {
+        match answer.and_then(|bytes| read_reply(&mut bytes.as_slice()).map_err(|error| error.to_string())) {
             Ok((reply, clips)) => {
                 let _ = helper.wait().await;
                 self.result(reply, clips)
@@ -168,26 +145,18 @@ impl Sandbox {
         let _ = helper.kill().await;
         let leaf = spec.leaf.clone();
         let cleaned = tokio::task::spawn_blocking(move || {
-            leaf.map_or(Ok(false), |leaf| {
-                leaf.kill_all(GRACE).and_then(|()| leaf.remove(GRACE))
-            })
+            leaf.map_or(Ok(false), |leaf| leaf.kill_all(GRACE).and_then(|()| leaf.remove(GRACE)))
         });
         match cleaned.await {
             Ok(Ok(_)) => SandboxError::HelperLost(why),
-            Ok(Err(error)) => {
-                SandboxError::HelperLost(format!("{why}; and its control group remains: {error}"))
-            }
+            Ok(Err(error)) => SandboxError::HelperLost(format!("{why}; and its control group remains: {error}")),
             Err(error) => SandboxError::HelperLost(format!("{why}; and cleaning failed: {error}")),
         }
     }
 }
 
 /// Sends the request and reads the whole answer. The helper's stdin stays open meanwhile: its end means "stop".
-async fn talk(
-    helper: &mut Child,
-    request: &[u8],
-    cancel: impl Future<Output = ()> + Send,
-) -> Result<Vec<u8>, String> {
+async fn talk(helper: &mut Child, request: &[u8], cancel: impl Future<Output = ()> + Send) -> Result<Vec<u8>, String> {
     let (Some(mut stdin), Some(mut stdout)) = (helper.stdin.take(), helper.stdout.take()) else {
         return Err("it has no pipes".to_owned());
     };
@@ -214,9 +183,7 @@ fn refused(why: impl Into<String>) -> SandboxError {
 }
 
 fn utf8(path: &Path) -> Result<PathBuf, SandboxError> {
-    let text = path
-        .to_str()
-        .ok_or_else(|| refused(format!("{} is not UTF-8", path.display())))?;
+    let text = path.to_str().ok_or_else(|| refused(format!("{} is not UTF-8", path.display())))?;
     Ok(PathBuf::from(text))
 }
 
@@ -225,57 +192,31 @@ fn inside_work(cwd: Option<&Path>) -> Result<String, SandboxError> {
     let Some(cwd) = cwd else {
         return Ok("/work".to_owned());
     };
-    let plain = cwd
-        .components()
-        .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    let plain = cwd.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
     if !plain {
-        return Err(refused(format!(
-            "{} is not a path within the workspace",
-            cwd.display()
-        )));
+        return Err(refused(format!("{} is not a path within the workspace", cwd.display())));
     }
     Ok(utf8(&Path::new("/work").join(cwd))?.display().to_string())
 }
 
 fn resolve_bind(bind: &Bind, workspace: &Path) -> Result<Bind, SandboxError> {
-    let source = bind
-        .source
-        .canonicalize()
-        .map_err(SandboxError::io(&bind.source))?;
+    let source = bind.source.canonicalize().map_err(SandboxError::io(&bind.source))?;
     // A link that a command has put into its workspace must not choose what the next one is shown.
     if bind.source.starts_with(workspace) && source != bind.source {
-        return Err(refused(format!(
-            "{} leads through a symbolic link",
-            bind.source.display()
-        )));
+        return Err(refused(format!("{} leads through a symbolic link", bind.source.display())));
     }
-    let plain = bind
-        .target
-        .components()
-        .skip(1)
-        .all(|part| matches!(part, Component::Normal(_)));
-    let reserved = ["/proc", "/dev", "/sys"]
-        .iter()
-        .any(|dir| bind.target.starts_with(dir));
+    let plain = bind.target.components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+    let reserved = ["/proc", "/dev", "/sys"].iter().any(|dir| bind.target.starts_with(dir));
     if !bind.target.is_absolute() || !plain || reserved || bind.target.components().count() < 2 {
-        return Err(refused(format!(
-            "nothing can be shown at {}",
-            bind.target.display()
-        )));
+        return Err(refused(format!("nothing can be shown at {}", bind.target.display())));
     }
     if let Ok(below) = bind.target.strip_prefix("/work") {
         let on_host = workspace.join(below);
         if on_host.canonicalize().ok().as_deref() != Some(&on_host) {
-            return Err(refused(format!(
-                "{} is not in the workspace, or a symbolic link",
-                below.display()
-            )));
+            return Err(refused(format!("{} is not in the workspace, or a symbolic link", below.display())));
         }
     }
-    Ok(Bind {
-        source: utf8(&source)?,
-        target: utf8(&bind.target)?,
-    })
+    Ok(Bind { source: utf8(&source)?, target: utf8(&bind.target)? })
 }
 
 fn environment(run: &Run) -> Result<Vec<(String, String)>, SandboxError> {
@@ -284,21 +225,12 @@ fn environment(run: &Run) -> Result<Vec<(String, String)>, SandboxError> {
     let mut path = run.toolchains.path.clone();
     path.extend(["/usr/local/bin", "/usr/bin", "/bin"].map(str::to_owned));
     env.push(("PATH".to_owned(), path.join(":")));
-    let build = if run.scratch.is_some() {
-        "/scratch/target"
-    } else {
-        "/tmp/target"
-    };
+    let build = if run.scratch.is_some() { "/scratch/target" } else { "/tmp/target" };
     env.push(own(("CARGO_TARGET_DIR", build)));
     env.extend(run.toolchains.env.iter().chain(&run.env).cloned());
     let bad = |text: &str| text.contains('\0');
-    match env
-        .iter()
-        .find(|(key, value)| key.is_empty() || key.contains('=') || bad(key) || bad(value))
-    {
-        Some((key, _)) => Err(refused(format!(
-            "{key:?} is not a name for a variable, or its value holds a zero byte"
-        ))),
+    match env.iter().find(|(key, value)| key.is_empty() || key.contains('=') || bad(key) || bad(value)) {
+        Some((key, _)) => Err(refused(format!("{key:?} is not a name for a variable, or its value holds a zero byte"))),
         None => Ok(env),
     }
 }
@@ -320,29 +252,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let workspace = dir.path().canonicalize().unwrap();
         std::os::unix::fs::symlink("/etc", workspace.join("tests")).unwrap();
-        let from = Bind {
-            source: workspace.join("tests"),
-            target: "/shown".into(),
-        };
+        let from = Bind { source: workspace.join("tests"), target: "/shown".into() };
         assert!(resolve_bind(&from, &workspace).is_err());
-        let onto = Bind {
-            source: "/usr/share".into(),
-            target: "/work/tests".into(),
-        };
+        let onto = Bind { source: "/usr/share".into(), target: "/work/tests".into() };
         assert!(resolve_bind(&onto, &workspace).is_err());
     }
 
     #[test]
     fn nothing_is_shown_over_the_kernels_file_systems() {
         for target in ["/proc/x", "/dev", "/", "relative", "/a/../proc"] {
-            let bind = Bind {
-                source: "/usr/share".into(),
-                target: target.into(),
-            };
-            assert!(
-                resolve_bind(&bind, Path::new("/nowhere")).is_err(),
-                "{target}"
-            );
+            let bind = Bind { source: "/usr/share".into(), target: target.into() };
+            assert!(resolve_bind(&bind, Path::new("/nowhere")).is_err(), "{target}");
         }
     }
 

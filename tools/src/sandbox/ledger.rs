@@ -32,13 +32,7 @@ impl Process {
     fn find(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         // The name, in parentheses, may hold anything; 20 fields after it comes the start time.
-        let started = stat
-            .rsplit_once(')')?
-            .1
-            .split_whitespace()
-            .nth(19)?
-            .parse()
-            .ok()?;
+        let started = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
         Some(Self { pid, started })
     }
 
@@ -69,17 +63,10 @@ impl Sandbox {
         let Some(owner) = Process::find(std::process::id()) else {
             return Ok(Noted(None));
         };
-        let name = leaf
-            .dirs()
-            .next()
-            .and_then(Path::file_name)
-            .unwrap_or_default();
+        let name = leaf.dirs().next().and_then(Path::file_name).unwrap_or_default();
         let file = dir.join(name).with_extension("json");
-        let text = serde_json::to_vec(&Entry {
-            leaf: leaf.clone(),
-            owner,
-        })
-        .map_err(|error| SandboxError::Setup(error.to_string()))?;
+        let text = serde_json::to_vec(&Entry { leaf: leaf.clone(), owner })
+            .map_err(|error| SandboxError::Setup(error.to_string()))?;
         std::fs::write(&file, text).map_err(SandboxError::io(&file))?;
         Ok(Noted(Some(file)))
     }
@@ -108,11 +95,7 @@ impl Sandbox {
 
 fn bury(leaf: &Leaf) -> std::io::Result<Option<String>> {
     leaf.kill_all(BURIAL)?;
-    let name = leaf
-        .dirs()
-        .next()
-        .map(|dir| dir.display().to_string())
-        .unwrap_or_default();
+    let name = leaf.dirs().next().map(|dir| dir.display().to_string()).unwrap_or_default();
     Ok(leaf.remove(BURIAL)?.then_some(name))
 }
 
@@ -125,13 +108,7 @@ mod tests {
     fn a_process_is_known_by_number_and_start() {
         let me = Process::find(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(
-            !Process {
-                started: me.started + 1,
-                ..me
-            }
-            .is_alive()
-        );
+        assert!(!Process { started: me.started + 1, ..me }.is_alive());
     }
 
     #[test]

@@ -72,13 +72,9 @@ impl Sandbox {
         let survey = probe::survey(options);
         survey.sandbox.ok_or_else(|| {
             let failed = survey.checks.into_iter().find(|check| !check.ok);
-            let (what, remedy) = failed
-                .map(|check| (format!("{}: {}", check.name, check.detail), check.remedy))
-                .unwrap_or_default();
-            SandboxError::Unavailable {
-                what,
-                remedy: remedy.unwrap_or_default(),
-            }
+            let (what, remedy) =
+                failed.map(|check| (format!("{}: {}", check.name, check.detail), check.remedy)).unwrap_or_default();
+            SandboxError::Unavailable { what, remedy: remedy.unwrap_or_default() }
         })
     }
 
@@ -107,11 +103,7 @@ impl Sandbox {
         let mut todo = vec![dir.to_path_buf()];
         while let Some(path) = todo.pop() {
             lchown(&path, Some(user), Some(group)).map_err(SandboxError::io(&path))?;
-            if path
-                .symlink_metadata()
-                .map_err(SandboxError::io(&path))?
-                .is_dir()
-            {
+            if path.symlink_metadata().map_err(SandboxError::io(&path))?.is_dir() {
                 let listing = std::fs::read_dir(&path).map_err(SandboxError::io(&path))?;
                 todo.extend(listing.flatten().map(|entry| entry.path()));
             }
@@ -120,22 +112,19 @@ impl Sandbox {
     }
 
     /// Runs a command to its end, to a limit, or until `cancel` completes. Dropping the future kills the command.
-    pub async fn run(
-        &self,
-        run: Run,
-        cancel: impl Future<Output = ()> + Send,
-    ) -> Result<RunResult, SandboxError> {
+    pub async fn run(&self, run: Run, cancel: impl Future<Output = ()> + Send) -> Result<RunResult, SandboxError> {
         let spec = self.resolve(&run)?;
         self.launch(spec, run.stdin, cancel).await
     }
 
     fn assemble(options: &SandboxOptions, parents: Option<cgroup::Parents>) -> Self {
-        let layer = parents
-            .as_ref()
-            .map_or("rlimits", |parents| parents.version());
+        let layer = parents.as_ref().map_or("rlimits", |parents| parents.version());
         let notes = match parents {
             Some(_) => Vec::new(),
-            None => vec!["no control group: the memory limit held for each process, the process limit for all runs together".to_owned()],
+            None => vec![
+                "no control group: the memory limit held for each process, the process limit for all runs together"
+                    .to_owned(),
+            ],
         };
         Self(Arc::new(Inner {
             bwrap: options.bwrap.clone(),
@@ -165,9 +154,6 @@ impl Sandbox {
     }
 
     fn new_leaf(&self) -> Option<cgroup::Leaf> {
-        self.0
-            .parents
-            .as_ref()
-            .map(|parents| parents.leaf(&format!("fleet-{}", uuid::Uuid::new_v4().simple())))
+        self.0.parents.as_ref().map(|parents| parents.leaf(&format!("fleet-{}", uuid::Uuid::new_v4().simple())))
     }
 }

@@ -12,9 +12,7 @@ use nix::unistd::Uid;
 use super::cgroup::{self, Parents};
 use super::helper::HELPER_ARGUMENT;
 use super::helper::spec::{read_reply, write_request};
-use super::{
-    Check, Limits, Run, RunResult, Sandbox, SandboxError, SandboxOptions, Toolchains, seccomp,
-};
+use super::{Check, Limits, Run, RunResult, Sandbox, SandboxError, SandboxOptions, Toolchains, seccomp};
 
 /// What a node ends up with, and what was found on the way.
 pub(super) struct Survey {
@@ -28,19 +26,13 @@ pub(super) fn survey(options: &SandboxOptions) -> Survey {
     let parents = cgroups(options, &mut checks);
     checks.push(user(options));
     if checks.iter().any(|check| !check.ok) {
-        return Survey {
-            checks,
-            sandbox: None,
-        };
+        return Survey { checks, sandbox: None };
     }
     let sandbox = Sandbox::assemble(options, parents);
     let trial = trial(&sandbox);
     let works = trial.ok;
     checks.push(trial);
-    Survey {
-        checks,
-        sandbox: works.then_some(sandbox),
-    }
+    Survey { checks, sandbox: works.then_some(sandbox) }
 }
 
 fn check(name: &str, found: Result<String, (String, String)>) -> Check {
@@ -48,30 +40,18 @@ fn check(name: &str, found: Result<String, (String, String)>) -> Check {
         Ok(detail) => (true, detail, None),
         Err((detail, remedy)) => (false, detail, Some(remedy)),
     };
-    Check {
-        name: name.to_owned(),
-        ok,
-        detail,
-        remedy,
-    }
+    Check { name: name.to_owned(), ok, detail, remedy }
 }
 
 fn bubblewrap(program: &Path) -> Check {
-    let remedy = "install bubblewrap 0.8 or newer (`apt install bubblewrap`, `dnf install bubblewrap`) or set sandbox.bwrap";
-    let said = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output();
+    let remedy =
+        "install bubblewrap 0.8 or newer (`apt install bubblewrap`, `dnf install bubblewrap`) or set sandbox.bwrap";
+    let said = Command::new(program).arg("--version").stdin(Stdio::null()).output();
     check(
         "bubblewrap",
         match said {
-            Ok(said) if said.status.success() => {
-                Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
-            }
-            Ok(said) => Err((
-                format!("{} --version: {}", program.display(), said.status),
-                remedy.to_owned(),
-            )),
+            Ok(said) if said.status.success() => Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned()),
+            Ok(said) => Err((format!("{} --version: {}", program.display(), said.status), remedy.to_owned())),
             Err(error) => Err((format!("{}: {error}", program.display()), remedy.to_owned())),
         },
     )
@@ -90,13 +70,7 @@ fn filters() -> Check {
 
 fn cgroups(options: &SandboxOptions, checks: &mut Vec<Check>) -> Option<Parents> {
     let (found, parents) = match cgroup::discover(options.cgroup.as_deref()) {
-        Ok(parents) => (
-            Ok(format!(
-                "{} bounds memory and processes of each run",
-                parents.version()
-            )),
-            Some(parents),
-        ),
+        Ok(parents) => (Ok(format!("{} bounds memory and processes of each run", parents.version())), Some(parents)),
         Err(missing) if options.allow_without_cgroup => (
             Ok(format!(
                 "{}; allowed by sandbox.allow_without_cgroup: several processes may exceed the memory limit",
@@ -139,25 +113,17 @@ fn trial(sandbox: &Sandbox) -> Check {
 }
 
 fn try_it(sandbox: &Sandbox) -> Result<RunResult, SandboxError> {
-    let dir = tempfile::Builder::new()
-        .prefix("fleet-trial-")
-        .tempdir()
-        .map_err(SandboxError::io("a temporary directory"))?;
+    let dir =
+        tempfile::Builder::new().prefix("fleet-trial-").tempdir().map_err(SandboxError::io("a temporary directory"))?;
     sandbox.adopt(dir.path())?;
     let mut run = Run::new(["/bin/sh", "-c", TRIAL], dir.path());
-    run.limits = Limits {
-        wall: Duration::from_secs(10),
-        ..Limits::default()
-    };
+    run.limits = Limits { wall: Duration::from_secs(10), ..Limits::default() };
     sandbox.run_blocking(&run)
 }
 
 fn verdict(sandbox: &Sandbox, result: &RunResult) -> Result<String, (String, String)> {
     let text = result.stdout.text();
-    let holds = |line: &str| {
-        text.lines()
-            .any(|found| found.split_whitespace().collect::<Vec<_>>().join(" ") == line)
-    };
+    let holds = |line: &str| text.lines().any(|found| found.split_whitespace().collect::<Vec<_>>().join(" ") == line);
     let needed = [
         "Seccomp: 2",
         "NoNewPrivs: 1",
@@ -167,36 +133,18 @@ fn verdict(sandbox: &Sandbox, result: &RunResult) -> Result<String, (String, Str
         "net: lo",
         "work-writable",
     ];
-    let mut wrong: Vec<_> = needed
-        .iter()
-        .filter(|line| !holds(line))
-        .map(|line| format!("`{line}` is missing"))
-        .collect();
-    wrong.extend(
-        ["root-writable", "sys-writable"]
-            .iter()
-            .filter(|line| holds(line))
-            .map(|line| format!("`{line}`")),
-    );
+    let mut wrong: Vec<_> =
+        needed.iter().filter(|line| !holds(line)).map(|line| format!("`{line}` is missing")).collect();
+    wrong.extend(["root-writable", "sys-writable"].iter().filter(|line| holds(line)).map(|line| format!("`{line}`")));
     if wrong.is_empty() {
         return Ok(format!("{} in {} ms", sandbox.tier(), result.wall_ms));
     }
-    let detail = format!(
-        "{} (stderr: {})",
-        wrong.join(", "),
-        result.stderr.text().trim()
-    );
+    let detail = format!("{} (stderr: {})", wrong.join(", "), result.stderr.text().trim());
     Err((detail, remedy_for(&result.stderr.text())))
 }
 
 fn remedy_for(text: &str) -> String {
-    let namespaces = [
-        "namespace",
-        "uid map",
-        "RTM_NEWADDR",
-        "Operation not permitted",
-        "Permission denied",
-    ];
+    let namespaces = ["namespace", "uid map", "RTM_NEWADDR", "Operation not permitted", "Permission denied"];
     if namespaces.iter().any(|sign| text.contains(sign)) {
         return "allow user namespaces: sysctl user.max_user_namespaces > 0 and kernel.unprivileged_userns_clone = 1 where it \
             exists; on Ubuntu install the AppArmor profile bwrap-userns-restrict; in a container allow unshare and mount or \
@@ -214,17 +162,9 @@ pub(super) fn toolchains() -> Vec<Check> {
             check(
                 &format!("toolchain {name}"),
                 match Toolchains::discover(&[name]) {
-                    Ok(all) => Ok(all
-                        .found
-                        .iter()
-                        .map(|one| one.version.clone())
-                        .collect::<Vec<_>>()
-                        .join(", ")),
+                    Ok(all) => Ok(all.found.iter().map(|one| one.version.clone()).collect::<Vec<_>>().join(", ")),
                     Err(SandboxError::Unavailable { what, remedy }) => Err((what, remedy)),
-                    Err(error) => Err((
-                        error.to_string(),
-                        "put it where it can be shown alone".to_owned(),
-                    )),
+                    Err(error) => Err((error.to_string(), "put it where it can be shown alone".to_owned())),
                 },
             )
         })
@@ -246,12 +186,9 @@ impl Sandbox {
             .map_err(SandboxError::io(self.helper()))?;
         let program = self.helper().display();
         let lost = |error: std::io::Error| {
-            SandboxError::HelperLost(format!(
-                "{error}; is {program} a program that calls sandbox_main?"
-            ))
+            SandboxError::HelperLost(format!("{error}; is {program} a program that calls sandbox_main?"))
         };
-        let (Some(mut stdin), Some(mut stdout)) = (helper.stdin.take(), helper.stdout.take())
-        else {
+        let (Some(mut stdin), Some(mut stdout)) = (helper.stdin.take(), helper.stdout.take()) else {
             return Err(SandboxError::HelperLost("it has no pipes".to_owned()));
         };
         let answer = write_request(&mut stdin, &spec, None).and_then(|()| read_reply(&mut stdout));

@@ -19,10 +19,7 @@ impl Bind {
     /// Shows `path` at the same place.
     pub fn same(path: impl Into<PathBuf>) -> Self {
         let source = path.into();
-        Self {
-            target: source.clone(),
-            source,
-        }
+        Self { target: source.clone(), source }
     }
 }
 
@@ -52,10 +49,7 @@ pub struct Run {
 
 impl Run {
     /// A run of `argv` in `workspace` with default limits, no toolchains and nothing else to see.
-    pub fn new<S: Into<String>>(
-        argv: impl IntoIterator<Item = S>,
-        workspace: impl Into<PathBuf>,
-    ) -> Self {
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>, workspace: impl Into<PathBuf>) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
             workspace: workspace.into(),

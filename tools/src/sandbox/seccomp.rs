@@ -10,28 +10,20 @@ use std::collections::BTreeMap;
 
 use nix::libc;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op,
-    SeccompCondition as Cond, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Len, SeccompCmpOp as Op, SeccompCondition as Cond, SeccompFilter,
+    SeccompRule, TargetArch,
 };
 
 type Built<T> = Result<T, seccompiler::BackendError>;
 
 /// The filter programs, each as the array of `sock_filter` that bubblewrap reads.
 pub(crate) fn programs() -> Result<Vec<Vec<u8>>, String> {
-    let arch: TargetArch = std::env::consts::ARCH
-        .try_into()
-        .map_err(|_| format!("no filter for {}", std::env::consts::ARCH))?;
+    let arch: TargetArch =
+        std::env::consts::ARCH.try_into().map_err(|_| format!("no filter for {}", std::env::consts::ARCH))?;
     let refuse = |error: seccompiler::BackendError| error.to_string();
     let mut all = vec![
         encode(&filter(denied().map_err(refuse)?, libc::EPERM, arch).map_err(refuse)?),
-        encode(
-            &filter(
-                BTreeMap::from([(libc::SYS_clone3, vec![])]),
-                libc::ENOSYS,
-                arch,
-            )
-            .map_err(refuse)?,
-        ),
+        encode(&filter(BTreeMap::from([(libc::SYS_clone3, vec![])]), libc::ENOSYS, arch).map_err(refuse)?),
     ];
     if arch == TargetArch::x86_64 {
         all.push(x32_refused());
@@ -39,20 +31,13 @@ pub(crate) fn programs() -> Result<Vec<Vec<u8>>, String> {
     Ok(all)
 }
 
-fn filter(
-    rules: BTreeMap<i64, Vec<SeccompRule>>,
-    errno: i32,
-    arch: TargetArch,
-) -> Built<BpfProgram> {
+fn filter(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32, arch: TargetArch) -> Built<BpfProgram> {
     let refuse = SeccompAction::Errno(errno.unsigned_abs());
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch)?.try_into()
 }
 
 fn encode(program: &BpfProgram) -> Vec<u8> {
-    program
-        .iter()
-        .flat_map(|i| instruction(i.code, i.jt, i.jf, i.k))
-        .collect()
+    program.iter().flat_map(|i| instruction(i.code, i.jt, i.jf, i.k)).collect()
 }
 
 fn instruction(code: u16, jt: u8, jf: u8, k: u32) -> [u8; 8] {
@@ -156,25 +141,12 @@ const ALWAYS_HERE: &[i64] = &[
 const ALWAYS_HERE: &[i64] = &[];
 
 fn denied() -> Built<BTreeMap<i64, Vec<SeccompRule>>> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALWAYS
-        .iter()
-        .chain(ALWAYS_HERE)
-        .map(|call| (*call, vec![]))
-        .collect();
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALWAYS.iter().chain(ALWAYS_HERE).map(|call| (*call, vec![])).collect();
     rules.insert(libc::SYS_clone, new_namespaces()?);
-    rules.insert(
-        libc::SYS_ioctl,
-        vec![arg_is(1, libc::TIOCSTI)?, arg_is(1, libc::TIOCLINUX)?],
-    );
+    rules.insert(libc::SYS_ioctl, vec![arg_is(1, libc::TIOCSTI)?, arg_is(1, libc::TIOCLINUX)?]);
     rules.insert(libc::SYS_socket, sockets()?);
-    rules.insert(
-        libc::SYS_socketpair,
-        vec![SeccompRule::new(vec![arg(
-            0,
-            Op::Ne,
-            family(libc::AF_UNIX),
-        )?])?],
-    );
+    rules.insert(libc::SYS_socketpair, vec![SeccompRule::new(vec![arg(0, Op::Ne, family(libc::AF_UNIX))?])?]);
     rules.insert(libc::SYS_mknodat, devices(2)?);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_mknod, devices(1)?);
@@ -217,16 +189,8 @@ fn family(value: i32) -> u64 {
 
 /// Only local, IP and routing sockets (libc asks the last for addresses), and no raw IP.
 fn sockets() -> Built<Vec<SeccompRule>> {
-    let known = [
-        libc::AF_UNIX,
-        libc::AF_INET,
-        libc::AF_INET6,
-        libc::AF_NETLINK,
-    ];
-    let other = known
-        .iter()
-        .map(|known| arg(0, Op::Ne, family(*known)))
-        .collect::<Built<Vec<_>>>()?;
+    let known = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+    let other = known.iter().map(|known| arg(0, Op::Ne, family(*known))).collect::<Built<Vec<_>>>()?;
     let mut rules = vec![SeccompRule::new(other)?];
     rules.push(SeccompRule::new(vec![
         arg(0, Op::Eq, family(libc::AF_NETLINK))?,
@@ -234,10 +198,7 @@ fn sockets() -> Built<Vec<SeccompRule>> {
     ])?);
     for inet in [libc::AF_INET, libc::AF_INET6] {
         let kind = Op::MaskedEq(0xf);
-        rules.push(SeccompRule::new(vec![
-            arg(0, Op::Eq, family(inet))?,
-            arg(1, kind, family(libc::SOCK_RAW))?,
-        ])?);
+        rules.push(SeccompRule::new(vec![arg(0, Op::Eq, family(inet))?, arg(1, kind, family(libc::SOCK_RAW))?])?);
     }
     Ok(rules)
 }
@@ -246,13 +207,7 @@ fn sockets() -> Built<Vec<SeccompRule>> {
 fn devices(mode: u8) -> Built<Vec<SeccompRule>> {
     [libc::S_IFCHR, libc::S_IFBLK]
         .into_iter()
-        .map(|kind| {
-            SeccompRule::new(vec![arg(
-                mode,
-                Op::MaskedEq(u64::from(libc::S_IFMT)),
-                u64::from(kind),
-            )?])
-        })
+        .map(|kind| SeccompRule::new(vec![arg(mode, Op::MaskedEq(u64::from(libc::S_IFMT)), u64::from(kind))?]))
         .collect()
 }
 
@@ -267,16 +222,9 @@ mod tests {
         assert!(programs.len() >= 2);
         for program in programs {
             assert_eq!(program.len() % 8, 0);
-            assert!(
-                program.len() / 8 <= 4096,
-                "the kernel takes no longer program"
-            );
+            assert!(program.len() / 8 <= 4096, "the kernel takes no longer program");
             let last = &program[program.len() - 8..];
-            assert_eq!(
-                u16::from_ne_bytes([last[0], last[1]]) & 0x07,
-                0x06,
-                "the last instruction returns"
-            );
+            assert_eq!(u16::from_ne_bytes([last[0], last[1]]) & 0x07, 0x06, "the last instruction returns");
         }
     }
 }

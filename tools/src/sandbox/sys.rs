@@ -18,9 +18,7 @@ pub(crate) enum Forked {
 /// Splits the process in two. Refuses unless the process has a single thread: the child may then run any code.
 pub(crate) fn fork() -> io::Result<Forked> {
     if thread_count()? != 1 {
-        return Err(io::Error::other(
-            "the sandbox helper must run before any thread is started",
-        ));
+        return Err(io::Error::other("the sandbox helper must run before any thread is started"));
     }
     // SAFETY: there is only one thread, so no lock can be held by a thread that the child lacks.
     match unsafe { libc::fork() } {
@@ -50,14 +48,7 @@ pub(crate) fn pidfd_open(pid: i32) -> io::Result<OwnedFd> {
 pub(crate) fn cloexec_all() -> io::Result<()> {
     const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
     // SAFETY: takes three integers and only sets flags.
-    match unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            3,
-            libc::c_uint::MAX,
-            CLOSE_RANGE_CLOEXEC,
-        )
-    } {
+    match unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -79,11 +70,7 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
         let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
         flags != -1 && libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) != -1
     };
-    if done {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Ends the process at once: no exit handler of a program that was forked may run twice.
@@ -104,9 +91,7 @@ pub(crate) fn default_signals() -> io::Result<()> {
             handle(signal, libc::SIG_DFL)?;
         }
     }
-    nix::sys::signal::SigSet::empty()
-        .thread_set_mask()
-        .map_err(io::Error::from)
+    nix::sys::signal::SigSet::empty().thread_set_mask().map_err(io::Error::from)
 }
 
 fn handle(signal: i32, action: libc::sighandler_t) -> io::Result<()> {
@@ -123,18 +108,12 @@ fn handle(signal: i32, action: libc::sighandler_t) -> io::Result<()> {
 macro_rules! helper_before_main {
     () => {
         /// Lets this test program serve as its own sandbox helper: runs before `main`, so before any thread.
-        #[allow(
-            unsafe_code,
-            reason = "a function can only be placed in .init_array by naming the section"
-        )]
+        #[allow(unsafe_code, reason = "a function can only be placed in .init_array by naming the section")]
         #[used]
         #[unsafe(link_section = ".init_array")]
         static SANDBOX_HELPER_BEFORE_MAIN: extern "C" fn() = {
             extern "C" fn enter() {
-                if std::env::args_os()
-                    .nth(1)
-                    .is_some_and(|arg| arg == "__sandbox")
-                {
+                if std::env::args_os().nth(1).is_some_and(|arg| arg == "__sandbox") {
                     $crate::sandbox::sandbox_main()
                 }
             }

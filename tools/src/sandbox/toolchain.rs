@@ -46,19 +46,13 @@ impl Toolchains {
         let mut all = Self::default();
         for name in names {
             match *name {
-                "python3" => {
-                    all.interpreter("python3", "import sys; print(sys.base_prefix)", "-c")?
+                "python3" => all.interpreter("python3", "import sys; print(sys.base_prefix)", "-c")?,
+                "node" => {
+                    all.interpreter("node", "require('path').dirname(require('path').dirname(process.execPath))", "-p")?
                 }
-                "node" => all.interpreter(
-                    "node",
-                    "require('path').dirname(require('path').dirname(process.execPath))",
-                    "-p",
-                )?,
                 "rust" => all.rust()?,
                 other => {
-                    return Err(SandboxError::Refused(format!(
-                        "no toolchain is called {other}"
-                    )));
+                    return Err(SandboxError::Refused(format!("no toolchain is called {other}")));
                 }
             }
         }
@@ -79,18 +73,9 @@ impl Toolchains {
         all
     }
 
-    fn interpreter(
-        &mut self,
-        name: &str,
-        where_is_it: &str,
-        flag: &str,
-    ) -> Result<(), SandboxError> {
+    fn interpreter(&mut self, name: &str, where_is_it: &str, flag: &str) -> Result<(), SandboxError> {
         let system = Path::new("/usr/bin").join(name);
-        let program = if system.exists() {
-            system
-        } else {
-            PathBuf::from(name)
-        };
+        let program = if system.exists() { system } else { PathBuf::from(name) };
         let absent = || unavailable(name, &format!("install {name}"));
         let version = ask(&program, &["--version"]).ok_or_else(absent)?;
         let prefix = PathBuf::from(ask(&program, &[flag, where_is_it]).ok_or_else(absent)?);
@@ -100,53 +85,31 @@ impl Toolchains {
             // At its own path: installed scripts name their interpreter absolutely.
             self.binds.push(Bind::same(prefix));
         }
-        self.found.push(Toolchain {
-            name: name.to_owned(),
-            version,
-        });
+        self.found.push(Toolchain { name: name.to_owned(), version });
         Ok(())
     }
 
     fn rust(&mut self) -> Result<(), SandboxError> {
         if !Path::new("/usr/bin/cc").exists() {
-            return Err(unavailable(
-                "a linker for rust (/usr/bin/cc)",
-                "install gcc or clang",
-            ));
+            return Err(unavailable("a linker for rust (/usr/bin/cc)", "install gcc or clang"));
         }
         let absent = || unavailable("rust", "install it with rustup or from the distribution");
         let (rustc, sysroot) = rustc_candidates()
             .into_iter()
-            .find_map(|rustc| {
-                ask(&rustc, &["--print", "sysroot"]).map(|sysroot| (rustc, PathBuf::from(sysroot)))
-            })
+            .find_map(|rustc| ask(&rustc, &["--print", "sysroot"]).map(|sysroot| (rustc, PathBuf::from(sysroot))))
             .ok_or_else(absent)?;
         let version = ask(&rustc, &["--version"]).ok_or_else(absent)?;
         if !sysroot.join("bin/cargo").exists() {
-            return Err(unavailable(
-                &format!("cargo in {}", sysroot.display()),
-                "rustup component add cargo",
-            ));
+            return Err(unavailable(&format!("cargo in {}", sysroot.display()), "rustup component add cargo"));
         }
         if !sysroot.starts_with("/usr") {
-            self.binds.push(Bind {
-                source: shareable(&sysroot)?,
-                target: RUST_INSIDE.into(),
-            });
+            self.binds.push(Bind { source: shareable(&sysroot)?, target: RUST_INSIDE.into() });
             self.path.push(format!("{RUST_INSIDE}/bin"));
         }
         self.env.extend(
-            [
-                ("CARGO_NET_OFFLINE", "true"),
-                ("CARGO_TERM_COLOR", "never"),
-                ("CARGO_HOME", "/tmp/cargo"),
-            ]
-            .map(own),
+            [("CARGO_NET_OFFLINE", "true"), ("CARGO_TERM_COLOR", "never"), ("CARGO_HOME", "/tmp/cargo")].map(own),
         );
-        self.found.push(Toolchain {
-            name: "rust".to_owned(),
-            version,
-        });
+        self.found.push(Toolchain { name: "rust".to_owned(), version });
         Ok(())
     }
 }
@@ -156,17 +119,12 @@ fn own((key, value): (&str, &str)) -> (String, String) {
 }
 
 fn unavailable(what: &str, remedy: &str) -> SandboxError {
-    SandboxError::Unavailable {
-        what: format!("{what} was not found"),
-        remedy: remedy.to_owned(),
-    }
+    SandboxError::Unavailable { what: format!("{what} was not found"), remedy: remedy.to_owned() }
 }
 
 /// A service's `PATH` seldom has `~/.cargo/bin`.
 fn rustc_candidates() -> Vec<PathBuf> {
-    let home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".cargo")));
     let mut all = vec![PathBuf::from("rustc")];
     all.extend(home.map(|home| home.join("bin/rustc")));
     all
@@ -176,13 +134,9 @@ fn rustc_candidates() -> Vec<PathBuf> {
 fn shareable(path: &Path) -> Result<PathBuf, SandboxError> {
     let real = path.canonicalize().map_err(SandboxError::io(path))?;
     let home = std::env::home_dir().and_then(|home| home.canonicalize().ok());
-    let too_wide =
-        real.components().count() < 3 || home.is_some_and(|home| home.starts_with(&real));
+    let too_wide = real.components().count() < 3 || home.is_some_and(|home| home.starts_with(&real));
     if too_wide {
-        return Err(SandboxError::Refused(format!(
-            "{} holds more than a toolchain",
-            real.display()
-        )));
+        return Err(SandboxError::Refused(format!("{} holds more than a toolchain", real.display())));
     }
     Ok(real)
 }
@@ -210,12 +164,7 @@ fn ask(program: &Path, args: &[&str]) -> Option<String> {
         }
     };
     let mut answer = String::new();
-    child
-        .stdout
-        .take()?
-        .take(4096)
-        .read_to_string(&mut answer)
-        .ok()?;
+    child.stdout.take()?.take(4096).read_to_string(&mut answer).ok()?;
     let line = answer.lines().next()?.trim();
     (status.success() && !line.is_empty()).then(|| line.to_owned())
 }
@@ -234,10 +183,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_is_refused() {
-        assert!(matches!(
-            Toolchains::discover(&["cobol"]),
-            Err(SandboxError::Refused(_))
-        ));
+        assert!(matches!(Toolchains::discover(&["cobol"]), Err(SandboxError::Refused(_))));
     }
 
     #[test]

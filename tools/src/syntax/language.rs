@@ -46,11 +46,7 @@ impl Language {
             Self::JavaScript => tree_sitter_javascript::LANGUAGE,
         };
         let mut parser = Parser::new();
-        parser
-            .set_language(&grammar.into())
-            .map_err(|error| SyntaxError::Parser(error.to_string()))?;
-        parser
-            .parse(source, None)
-            .ok_or_else(|| SyntaxError::Parser("no tree".to_owned()))
+        parser.set_language(&grammar.into()).map_err(|error| SyntaxError::Parser(error.to_string()))?;
+        parser.parse(source, None).ok_or_else(|| SyntaxError::Parser("no tree".to_owned()))
     }
 }

@@ -46,9 +46,7 @@ pub enum SyntaxError {
         known: String,
     },
     /// The new code doesn't define the function.
-    #[error(
-        "the new code doesn't define {name:?}; give that function whole, and nothing else (it defines: {found})"
-    )]
+    #[error("the new code doesn't define {name:?}; give that function whole, and nothing else (it defines: {found})")]
     NotDefined {
         /// The function that should have been defined.
         name: String,

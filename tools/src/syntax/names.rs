@@ -40,23 +40,16 @@ mod tests {
 
     #[test]
     fn imports_calls_and_attributes_count_and_strings_do_not() {
-        let source =
-            "from shop.cart import total\n# comment\nassert total([item.price]) == 'text'\n";
+        let source = "from shop.cart import total\n# comment\nassert total([item.price]) == 'text'\n";
         let names = names_used(source, Language::Python, None).unwrap();
         let expected: Vec<_> = ["cart", "item", "price", "shop", "total"].into();
-        assert_eq!(
-            names.iter().map(String::as_str).collect::<Vec<_>>(),
-            expected
-        );
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     }
 
     #[test]
     fn a_range_narrows_it() {
         let source = "fn a() { b(); }\nfn c() { d(); }\n";
         let names = names_used(source, Language::Rust, Some(0..15)).unwrap();
-        assert_eq!(
-            names.iter().map(String::as_str).collect::<Vec<_>>(),
-            ["a", "b"]
-        );
+        assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), ["a", "b"]);
     }
 }

@@ -15,23 +15,14 @@ use super::{Language, SyntaxError, names_used};
 /// The source with the function `name` replaced by the one that `code` defines.
 ///
 /// Decorators, attributes and doc comments of the old function stay, unless the new code brings its own.
-pub fn replace_function(
-    source: &str,
-    language: Language,
-    name: &str,
-    code: &str,
-) -> Result<String, SyntaxError> {
+pub fn replace_function(source: &str, language: Language, name: &str, code: &str) -> Result<String, SyntaxError> {
     let tree = language.parse(source)?;
     let all = find(&tree, source, language);
     let old = pick(&all, name)?;
     let new = Snippet::read(code, language, old)?;
     new.refuse_extras(source, language)?;
     let brings_head = new.head.is_some();
-    let start = if brings_head {
-        full_start(old, language)
-    } else {
-        old.node.start_byte()
-    };
+    let start = if brings_head { full_start(old, language) } else { old.node.start_byte() };
     let text = new.indented(&indent_at(source, start), old, language)?;
     let end = old.node.end_byte();
     let text = with_end_like(&source[start..end], text);
@@ -40,28 +31,16 @@ pub fn replace_function(
     Ok(changed)
 }
 
-fn pick<'a, 'tree>(
-    all: &'a [Function<'tree>],
-    name: &str,
-) -> Result<&'a Function<'tree>, SyntaxError> {
+fn pick<'a, 'tree>(all: &'a [Function<'tree>], name: &str) -> Result<&'a Function<'tree>, SyntaxError> {
     let name = name.trim().trim_end_matches("()");
     let ending = |f: &&Function<'_>| {
-        f.name == name
-            || f.name.ends_with(&format!(".{name}"))
-            || f.name.ends_with(&format!("::{name}"))
+        f.name == name || f.name.ends_with(&format!(".{name}")) || f.name.ends_with(&format!("::{name}"))
     };
     let exact: Vec<_> = all.iter().filter(|f| f.name == name).collect();
-    let matching = if exact.is_empty() {
-        all.iter().filter(ending).collect()
-    } else {
-        exact
-    };
+    let matching = if exact.is_empty() { all.iter().filter(ending).collect() } else { exact };
     match matching.as_slice() {
         [one] => Ok(one),
-        [] => Err(SyntaxError::NoSuchFunction {
-            name: name.to_owned(),
-            known: listed(all.iter()),
-        }),
+        [] => Err(SyntaxError::NoSuchFunction { name: name.to_owned(), known: listed(all.iter()) }),
         several => Err(SyntaxError::Ambiguous {
             name: name.to_owned(),
             count: several.len(),
@@ -72,11 +51,7 @@ fn pick<'a, 'tree>(
 
 fn listed<'a, 'tree: 'a>(functions: impl Iterator<Item = &'a Function<'tree>>) -> String {
     let names: Vec<_> = functions.take(40).map(|f| f.name.as_str()).collect();
-    if names.is_empty() {
-        "none".to_owned()
-    } else {
-        names.join(", ")
-    }
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 /// The new function as the model gave it.
@@ -113,34 +88,16 @@ impl Snippet {
         }
         // Code that doesn't parse explains better why nothing was found in it.
         super::parses(&dedent(code), language)?;
-        let found = if found.is_empty() {
-            "nothing".to_owned()
-        } else {
-            found.join(", ")
-        };
-        Err(SyntaxError::NotDefined {
-            name: old.name.clone(),
-            found,
-        })
+        let found = if found.is_empty() { "nothing".to_owned() } else { found.join(", ") };
+        Err(SyntaxError::NotDefined { name: old.name.clone(), found })
     }
 
-    fn of(
-        text: &str,
-        wanted: &Function<'_>,
-        all: &[Function<'_>],
-        tree: &Tree,
-        language: Language,
-    ) -> Self {
+    fn of(text: &str, wanted: &Function<'_>, all: &[Function<'_>], tree: &Tree, language: Language) -> Self {
         let (start, full) = (wanted.node.start_byte(), full_start(wanted, language));
         let inside = |f: &Function<'_>| {
-            f.node.start_byte() >= wanted.whole.start_byte()
-                && f.node.end_byte() <= wanted.whole.end_byte()
+            f.node.start_byte() >= wanted.whole.start_byte() && f.node.end_byte() <= wanted.whole.end_byte()
         };
-        let mut extras: Vec<String> = all
-            .iter()
-            .filter(|f| !inside(f))
-            .map(|f| short(&f.name).to_owned())
-            .collect();
+        let mut extras: Vec<String> = all.iter().filter(|f| !inside(f)).map(|f| short(&f.name).to_owned()).collect();
         extras.extend(top_names(tree.root_node(), text, wanted.whole));
         Self {
             text: text.to_owned(),
@@ -159,31 +116,16 @@ impl Snippet {
         }
         let known = names_used(source, language, None)?;
         let used = names_used(&self.text, language, Some(self.start..self.end))?;
-        let own: BTreeSet<&String> = self
-            .extras
-            .iter()
-            .filter(|extra| **extra != self.short_name)
-            .collect();
-        match own
-            .into_iter()
-            .find(|extra| used.contains(*extra) && !known.contains(*extra))
-        {
-            Some(extra) => Err(SyntaxError::Extra {
-                extra: extra.clone(),
-            }),
+        let own: BTreeSet<&String> = self.extras.iter().filter(|extra| **extra != self.short_name).collect();
+        match own.into_iter().find(|extra| used.contains(*extra) && !known.contains(*extra)) {
+            Some(extra) => Err(SyntaxError::Extra { extra: extra.clone() }),
             None => Ok(()),
         }
     }
 
     /// The indentation that is dress: that of the first line, or, where the first line was cut out of its indentation,
     /// that of the lines after it.
-    fn own_indent(
-        &self,
-        start: usize,
-        indent: &str,
-        old: &Function<'_>,
-        language: Language,
-    ) -> String {
+    fn own_indent(&self, start: usize, indent: &str, old: &Function<'_>, language: Language) -> String {
         let first = indent_at(&self.text, start);
         if !first.is_empty() || indent.is_empty() {
             return first;
@@ -192,25 +134,18 @@ impl Snippet {
         let hangs = match language {
             // With a decorator in front, the least indented line is the `def` itself.
             Language::Python if self.head.is_some() => least_indent(&lines) == indent.len(),
-            Language::Python => body_of(old.node)
-                .is_some_and(|body| body.start_position().column == least_indent(&lines)),
+            Language::Python => {
+                body_of(old.node).is_some_and(|body| body.start_position().column == least_indent(&lines))
+            }
             Language::Rust | Language::JavaScript => {
-                lines.len() > 1
-                    && lines
-                        .last()
-                        .is_some_and(|last| indent_of(last) == indent.len())
+                lines.len() > 1 && lines.last().is_some_and(|last| indent_of(last) == indent.len())
             }
         };
         if hangs { indent.to_owned() } else { first }
     }
 
     /// The function with its lines at `indent`; the first line is where the old one begins.
-    fn indented(
-        &self,
-        indent: &str,
-        old: &Function<'_>,
-        language: Language,
-    ) -> Result<String, SyntaxError> {
+    fn indented(&self, indent: &str, old: &Function<'_>, language: Language) -> Result<String, SyntaxError> {
         let start = self.head.unwrap_or(self.start);
         let own_indent = self.own_indent(start, indent, old, language);
         let tree = language.parse(&self.text)?;
@@ -227,10 +162,7 @@ impl Snippet {
                 text.push_str(line);
             } else if !line.trim().is_empty() {
                 text.push_str(indent);
-                text.push_str(
-                    line.strip_prefix(own_indent.as_str())
-                        .unwrap_or_else(|| line.trim_start()),
-                );
+                text.push_str(line.strip_prefix(own_indent.as_str()).unwrap_or_else(|| line.trim_start()));
             }
         }
         Ok(text)
@@ -239,13 +171,7 @@ impl Snippet {
 
 /// How far the least indented line after the first is indented.
 fn least_indent(lines: &[&str]) -> usize {
-    lines
-        .iter()
-        .skip(1)
-        .filter(|line| !line.trim().is_empty())
-        .map(|line| indent_of(line))
-        .min()
-        .unwrap_or(0)
+    lines.iter().skip(1).filter(|line| !line.trim().is_empty()).map(|line| indent_of(line)).min().unwrap_or(0)
 }
 
 fn indent_of(line: &str) -> usize {
@@ -259,15 +185,9 @@ fn dresses(code: &str, language: Language, old: &Function<'_>) -> Vec<String> {
     if language == Language::JavaScript && old.node.kind() == "method_definition" {
         // A model that writes a method as a function means the method.
         let method = plain.replacen("function ", "", 1);
-        forms = vec![
-            format!("class _ {{\n{plain}\n}}"),
-            plain.clone(),
-            format!("class _ {{\n{method}\n}}"),
-        ];
+        forms = vec![format!("class _ {{\n{plain}\n}}"), plain.clone(), format!("class _ {{\n{method}\n}}")];
         forms.retain(|form| {
-            Language::JavaScript
-                .parse(form)
-                .is_ok_and(|tree| has_method(&tree, form, short(&old.name)))
+            Language::JavaScript.parse(form).is_ok_and(|tree| has_method(&tree, form, short(&old.name)))
         });
     }
     forms
@@ -307,16 +227,11 @@ fn string_lines(root: Node<'_>) -> BTreeSet<usize> {
     fn collect(node: Node<'_>, lines: &mut BTreeSet<usize>) {
         let is_string = matches!(
             node.kind(),
-            "string"
-                | "template_string"
-                | "raw_string_literal"
-                | "string_literal"
-                | "block_comment"
+            "string" | "template_string" | "raw_string_literal" | "string_literal" | "block_comment"
         );
         if is_string {
-            let is_docstring = node.parent().is_some_and(|p| {
-                p.kind() == "expression_statement" && p.prev_named_sibling().is_none()
-            });
+            let is_docstring =
+                node.parent().is_some_and(|p| p.kind() == "expression_statement" && p.prev_named_sibling().is_none());
             if !is_docstring && node.kind() != "block_comment" {
                 lines.extend(node.start_position().row + 1..=node.end_position().row);
             }
@@ -344,29 +259,20 @@ fn full_start(function: &Function<'_>, language: Language) -> usize {
 /// The white space between the start of the line and `at`.
 fn indent_at(source: &str, at: usize) -> String {
     let line = source[..at].rfind('\n').map_or(0, |end| end + 1);
-    source[line..at]
-        .chars()
-        .take_while(|c| *c == ' ' || *c == '\t')
-        .collect()
+    source[line..at].chars().take_while(|c| *c == ' ' || *c == '\t').collect()
 }
 
 /// Removes the indentation that all lines share, and code fences around them.
 fn dedent(code: &str) -> String {
     let code = code.replace("\r\n", "\n");
-    let lines: Vec<&str> = code
-        .lines()
-        .filter(|line| !line.trim_start().starts_with("```"))
-        .collect();
+    let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("```")).collect();
     let common = lines
         .iter()
         .filter(|line| !line.trim().is_empty())
         .map(|line| line.len() - line.trim_start().len())
         .min()
         .unwrap_or(0);
-    let cut: Vec<&str> = lines
-        .iter()
-        .map(|line| line.get(common..).unwrap_or(""))
-        .collect();
+    let cut: Vec<&str> = lines.iter().map(|line| line.get(common..).unwrap_or("")).collect();
     let mut text = cut.join("\n");
     text.push('\n');
     text
@@ -397,9 +303,7 @@ fn check(
     let new = find(&new_tree, changed, language);
     let others = |functions: &[Function<'_>], text: &str| -> Vec<(String, String)> {
         let below = |f: &Function<'_>| {
-            f.name == name
-                || f.name.starts_with(&format!("{name}."))
-                || f.name.starts_with(&format!("{name}::"))
+            f.name == name || f.name.starts_with(&format!("{name}.")) || f.name.starts_with(&format!("{name}::"))
         };
         functions
             .iter()
@@ -414,17 +318,8 @@ fn check(
     if let Some((other, _)) = after.iter().find(|function| !before.contains(function)) {
         return Err(SyntaxError::Leaks(other.clone()));
     }
-    let defined = new
-        .iter()
-        .any(|f| f.name == name && body_of(f.node).is_some());
-    if defined {
-        Ok(())
-    } else {
-        Err(SyntaxError::NotDefined {
-            name: name.to_owned(),
-            found: listed(new.iter()),
-        })
-    }
+    let defined = new.iter().any(|f| f.name == name && body_of(f.node).is_some());
+    if defined { Ok(()) } else { Err(SyntaxError::NotDefined { name: name.to_owned(), found: listed(new.iter()) }) }
 }
 
 fn short(name: &str) -> &str {

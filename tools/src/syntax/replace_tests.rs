@@ -13,29 +13,11 @@ fn replaced(source: &str, language: Language, name: &str, code: &str) -> String 
 
 #[test]
 fn a_top_level_function_is_replaced_in_each_language() {
-    let python = replaced(
-        PYTHON,
-        Language::Python,
-        "f",
-        "```python\ndef f(a):\n    return a + 1\n```",
-    );
-    assert_eq!(
-        python,
-        PYTHON.replace("    return a\n", "    return a + 1\n")
-    );
-    let rust = replaced(
-        RUST,
-        Language::Rust,
-        "f",
-        "pub fn f(a: u8) -> u8 {\n    a + 1\n}",
-    );
+    let python = replaced(PYTHON, Language::Python, "f", "```python\ndef f(a):\n    return a + 1\n```");
+    assert_eq!(python, PYTHON.replace("    return a\n", "    return a + 1\n"));
+    let rust = replaced(RUST, Language::Rust, "f", "pub fn f(a: u8) -> u8 {\n    a + 1\n}");
     assert_eq!(rust, RUST.replace("    a\n}", "    a + 1\n}"));
-    let js = replaced(
-        JS,
-        Language::JavaScript,
-        "f",
-        "export function f(a) {\n  return a + 1;\n}",
-    );
+    let js = replaced(JS, Language::JavaScript, "f", "export function f(a) {\n  return a + 1;\n}");
     assert_eq!(js, JS.replace("return a;", "return a + 1;"));
 }
 
@@ -47,34 +29,17 @@ fn a_method_may_come_bare_or_inside_its_class() {
         "class A:\n    def h(self, x):\n        # comment\n        return -x\n",
         "    def h(self, x):\n        # comment\n        return -x\n",
     ] {
-        assert_eq!(
-            replaced(PYTHON, Language::Python, "A.h", code),
-            expected,
-            "{code}"
-        );
+        assert_eq!(replaced(PYTHON, Language::Python, "A.h", code), expected, "{code}");
     }
     let expected = JS.replace("return x;", "return -x;");
-    for code in [
-        "m(x) {\n  return -x;\n}",
-        "class A {\n  m(x) {\n    return -x;\n  }\n}",
-        "function m(x) {\n  return -x;\n}",
-    ] {
-        assert_eq!(
-            replaced(JS, Language::JavaScript, "A.m", code),
-            expected,
-            "{code}"
-        );
+    for code in
+        ["m(x) {\n  return -x;\n}", "class A {\n  m(x) {\n    return -x;\n  }\n}", "function m(x) {\n  return -x;\n}"]
+    {
+        assert_eq!(replaced(JS, Language::JavaScript, "A.m", code), expected, "{code}");
     }
     let expected = RUST.replace("        1\n", "        2\n");
-    for code in [
-        "pub fn m(&self) -> u8 {\n    2\n}",
-        "impl S {\n    pub fn m(&self) -> u8 {\n        2\n    }\n}",
-    ] {
-        assert_eq!(
-            replaced(RUST, Language::Rust, "S::m", code),
-            expected,
-            "{code}"
-        );
+    for code in ["pub fn m(&self) -> u8 {\n    2\n}", "impl S {\n    pub fn m(&self) -> u8 {\n        2\n    }\n}"] {
+        assert_eq!(replaced(RUST, Language::Rust, "S::m", code), expected, "{code}");
     }
 }
 
@@ -82,24 +47,9 @@ fn a_method_may_come_bare_or_inside_its_class() {
 fn what_is_in_front_of_a_function_stays_unless_the_new_one_brings_its_own() {
     let kept = replaced(PYTHON, Language::Python, "g", "def g(self):\n    return 2");
     assert_eq!(kept, PYTHON.replace("return 1", "return 2"));
-    let own = replaced(
-        PYTHON,
-        Language::Python,
-        "A.g",
-        "@cached\ndef g(self):\n    return 2",
-    );
-    assert_eq!(
-        own,
-        PYTHON
-            .replace("@property", "@cached")
-            .replace("return 1", "return 2")
-    );
-    let rust = replaced(
-        RUST,
-        Language::Rust,
-        "f",
-        "/// New.\npub fn f(a: u8) -> u8 {\n    a\n}",
-    );
+    let own = replaced(PYTHON, Language::Python, "A.g", "@cached\ndef g(self):\n    return 2");
+    assert_eq!(own, PYTHON.replace("@property", "@cached").replace("return 1", "return 2"));
+    let rust = replaced(RUST, Language::Rust, "f", "/// New.\npub fn f(a: u8) -> u8 {\n    a\n}");
     assert_eq!(rust, RUST.replace("/// Doc.\n#[inline]\n", "/// New.\n"));
 }
 
@@ -107,12 +57,7 @@ fn what_is_in_front_of_a_function_stays_unless_the_new_one_brings_its_own() {
 fn arrow_functions_and_assigned_ones_are_replaced_whole() {
     let js = replaced(JS, Language::JavaScript, "g", "const g = (x) => x + 2");
     assert_eq!(js, JS.replace("x + 1", "x + 2"));
-    let js = replaced(
-        JS,
-        Language::JavaScript,
-        "h",
-        "exports.h = function () {\n  return 2;\n};",
-    );
+    let js = replaced(JS, Language::JavaScript, "h", "exports.h = function () {\n  return 2;\n};");
     assert_eq!(js, JS.replace("return 1;", "return 2;"));
 }
 
@@ -120,50 +65,24 @@ fn arrow_functions_and_assigned_ones_are_replaced_whole() {
 fn the_text_of_a_string_over_lines_is_not_indented() {
     let code = "def h(self, x):\n    y = '''\nraw\n  text'''\n    return y";
     let python = replaced(PYTHON, Language::Python, "A.h", code);
-    assert!(
-        python.contains("        y = '''\nraw\n  text'''\n        return y\n"),
-        "{python}"
-    );
+    assert!(python.contains("        y = '''\nraw\n  text'''\n        return y\n"), "{python}");
 }
 
 #[test]
 fn code_that_is_not_that_function_is_refused_with_a_reason() {
-    let refused = |name: &str, code: &str| {
-        replace_function(PYTHON, Language::Python, name, code).unwrap_err()
-    };
-    assert!(matches!(
-        refused("nope", "def nope(): pass"),
-        SyntaxError::NoSuchFunction { .. }
-    ));
-    assert!(matches!(
-        refused("f", "def other(): pass"),
-        SyntaxError::NotDefined { .. }
-    ));
-    assert!(matches!(
-        refused("f", "just words about it"),
-        SyntaxError::Parse { .. } | SyntaxError::NotDefined { .. }
-    ));
-    assert!(matches!(
-        refused("f", "def f(a:\n    return"),
-        SyntaxError::Parse { .. }
-    ));
-    assert!(matches!(
-        refused("f", "import math\ndef f(a):\n    return math.floor(a)"),
-        SyntaxError::Extra { .. }
-    ));
-    assert!(matches!(
-        refused("f", "def aid(): pass\ndef f(a):\n    return aid()"),
-        SyntaxError::Extra { .. }
-    ));
+    let refused = |name: &str, code: &str| replace_function(PYTHON, Language::Python, name, code).unwrap_err();
+    assert!(matches!(refused("nope", "def nope(): pass"), SyntaxError::NoSuchFunction { .. }));
+    assert!(matches!(refused("f", "def other(): pass"), SyntaxError::NotDefined { .. }));
+    assert!(matches!(refused("f", "just words about it"), SyntaxError::Parse { .. } | SyntaxError::NotDefined { .. }));
+    assert!(matches!(refused("f", "def f(a:\n    return"), SyntaxError::Parse { .. }));
+    assert!(matches!(refused("f", "import math\ndef f(a):\n    return math.floor(a)"), SyntaxError::Extra { .. }));
+    assert!(matches!(refused("f", "def aid(): pass\ndef f(a):\n    return aid()"), SyntaxError::Extra { .. }));
 }
 
 #[test]
 fn what_comes_beside_the_function_and_is_not_needed_is_dropped() {
     let code = "import os\n\ndef f(a):\n    return os.sep\n\nprint(f(1))\n";
-    assert_eq!(
-        replaced(PYTHON, Language::Python, "f", code),
-        PYTHON.replace("return a\n", "return os.sep\n")
-    );
+    assert_eq!(replaced(PYTHON, Language::Python, "f", code), PYTHON.replace("return a\n", "return os.sep\n"));
 }
 
 #[test]
@@ -173,9 +92,7 @@ fn of_two_functions_of_one_name_none_is_guessed() {
         replace_function(source, Language::Python, "m", "def m(self): return 3"),
         Err(SyntaxError::Ambiguous { count: 2, .. })
     ));
-    assert!(
-        replaced(source, Language::Python, "B.m", "def m(self): return 3").ends_with("return 3\n")
-    );
+    assert!(replaced(source, Language::Python, "B.m", "def m(self): return 3").ends_with("return 3\n"));
 }
 
 #[test]
@@ -188,21 +105,9 @@ fn a_file_with_an_error_elsewhere_can_still_be_mended() {
 fn body() -> impl Strategy<Value = (Language, &'static str, String)> {
     let expression = "[a-z]{1,6}( [+*-] [a-z0-9]{1,4}){0,3}";
     prop_oneof![
-        expression.prop_map(|e| (
-            Language::Python,
-            PYTHON,
-            format!("    v = {e}\n    return v")
-        )),
-        expression.prop_map(|e| (
-            Language::Rust,
-            RUST,
-            format!("{{\n    let v = {e};\n    v\n}}")
-        )),
-        expression.prop_map(|e| (
-            Language::JavaScript,
-            JS,
-            format!("{{\n  const v = {e};\n  return v;\n}}")
-        )),
+        expression.prop_map(|e| (Language::Python, PYTHON, format!("    v = {e}\n    return v"))),
+        expression.prop_map(|e| (Language::Rust, RUST, format!("{{\n    let v = {e};\n    v\n}}"))),
+        expression.prop_map(|e| (Language::JavaScript, JS, format!("{{\n  const v = {e};\n  return v;\n}}"))),
     ]
 }
 

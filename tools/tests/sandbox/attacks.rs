@@ -31,10 +31,7 @@ async fn attempts(place: &Place, program: &str) -> String {
 
 fn assert_all_stopped(said: &str, count: usize) {
     assert_eq!(said.lines().count(), count, "{said}");
-    let open: Vec<_> = said
-        .lines()
-        .filter(|line| !line.contains("stopped"))
-        .collect();
+    let open: Vec<_> = said.lines().filter(|line| !line.contains("stopped")).collect();
     assert!(open.is_empty(), "these got through: {open:?}");
 }
 
@@ -48,11 +45,7 @@ async fn a_secret_of_the_host_is_not_read() {
         "['{}', '/work/link', '/work/../secret', '/etc/shadow', '/root/.bashrc', '/proc/1/root/etc/shadow', '/dev/vda', '/dev/mem', '/proc/kcore', '/proc/kmsg', '/sys/kernel/notes']",
         secret.display()
     );
-    let said = attempts(
-        &place,
-        &format!("for p in {paths}: attempt(p, lambda: open(p,'rb').read(1) and None)"),
-    )
-    .await;
+    let said = attempts(&place, &format!("for p in {paths}: attempt(p, lambda: open(p,'rb').read(1) and None)")).await;
     assert_all_stopped(&said, 11);
 }
 
@@ -82,36 +75,22 @@ async fn what_is_shown_read_only_stays_as_it_is() {
         "-c",
         "echo evil > tests/test_a.py; rm -rf tests; mv tests t2; echo x > ok; cat tests/test_a.py",
     ]);
-    run.read_only = vec![Bind {
-        source: place.workspace().join("tests"),
-        target: "/work/tests".into(),
-    }];
+    run.read_only = vec![Bind { source: place.workspace().join("tests"), target: "/work/tests".into() }];
     let result = place.run(run).await;
     assert_eq!(result.stdout.text(), "original", "{}", result.stderr.text());
-    assert_eq!(
-        std::fs::read_to_string(place.workspace().join("tests/test_a.py")).unwrap(),
-        "original"
-    );
+    assert_eq!(std::fs::read_to_string(place.workspace().join("tests/test_a.py")).unwrap(), "original");
     assert!(place.workspace().join("ok").exists());
 }
 
 #[tokio::test]
 async fn a_link_planted_in_the_workspace_is_not_followed_by_the_next_run() {
     let place = Place::new();
-    let planted = place
-        .run(place.command(&["ln", "-s", "/root", "fixtures"]))
-        .await;
+    let planted = place.run(place.command(&["ln", "-s", "/root", "fixtures"])).await;
     assert_eq!(planted.exit, Some(0));
     let mut run = place.command(&["ls", "/shown"]);
-    run.read_only = vec![Bind {
-        source: place.workspace().join("fixtures"),
-        target: "/shown".into(),
-    }];
+    run.read_only = vec![Bind { source: place.workspace().join("fixtures"), target: "/shown".into() }];
     let refused = place.sandbox.run(run, std::future::pending()).await;
-    assert!(
-        matches!(refused, Err(SandboxError::Refused(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(SandboxError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test]
@@ -120,8 +99,7 @@ async fn no_network_of_the_host_is_reached() {
     let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = tcp.local_addr().unwrap().port();
     let name = format!("fleet-{}", mark());
-    let abstract_socket =
-        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let abstract_socket = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let path = place.outside("socket");
     let path_socket = UnixListener::bind(&path).unwrap();
     let program = format!(
@@ -153,26 +131,12 @@ async fn processes_of_the_host_are_neither_seen_nor_killed() {
     let place = Place::new();
     let mark = mark();
     // Of the very user that commands run as.
-    let user = place
-        .sandbox
-        .owner()
-        .map_or(0, |(user, _)| user)
-        .to_string();
+    let user = place.sandbox.owner().map_or(0, |(user, _)| user).to_string();
     let mut decoy = std::process::Command::new("setpriv")
-        .args([
-            "--reuid",
-            &user,
-            "--regid",
-            &user,
-            "--clear-groups",
-            "sleep",
-            &mark,
-        ])
+        .args(["--reuid", &user, "--regid", &user, "--clear-groups", "sleep", &mark])
         .spawn()
         .unwrap();
-    crate::place::wait_until("the decoy runs", || {
-        !crate::place::processes(&mark).is_empty()
-    });
+    crate::place::wait_until("the decoy runs", || !crate::place::processes(&mark).is_empty());
     let said = place.attack(&format!("
 import os, signal
 seen = [p for p in os.listdir('/proc') if p.isdigit() and b'sleep\\x00{mark}' in open(f'/proc/{{p}}/cmdline','rb').read()]
@@ -223,18 +187,8 @@ attempt('setuid', lambda: os.setuid(0))
     let said = attempts(&place, program).await;
     assert_all_stopped(&said, 26);
     // Refused by the filter, and not because the attack was clumsy.
-    for name in [
-        "bpf",
-        "io_uring",
-        "keyctl",
-        "ptrace",
-        "unshare user",
-        "mount",
-    ] {
-        assert!(
-            said.contains(&format!("{name} stopped PermissionError")),
-            "{name}: {said}"
-        );
+    for name in ["bpf", "io_uring", "keyctl", "ptrace", "unshare user", "mount"] {
+        assert!(said.contains(&format!("{name} stopped PermissionError")), "{name}: {said}");
     }
 }
 
@@ -250,10 +204,7 @@ attempt('sysrq', lambda: write('/proc/sysrq-trigger', b'h'))
 attempt('oom', lambda: write('/proc/1/oom_score_adj', b'-900'))
 attempt('remount', lambda: os.system('mount -o remount,rw /proc/sys 2>/dev/null') == 0)").await;
     assert_all_stopped(&said, 9);
-    assert_eq!(
-        std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(),
-        before
-    );
+    assert_eq!(std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap(), before);
 }
 
 #[tokio::test]
@@ -265,10 +216,7 @@ async fn the_command_is_nobody_and_holds_nothing() {
         said.starts_with("1000\n0\n1\n2\n3\n"),
         "no group but its own, no descriptor but three and that of ls: {said}"
     );
-    assert!(
-        said.contains("CapEff:\t0000000000000000") && said.contains("CapBnd:\t0000000000000000"),
-        "{said}"
-    );
+    assert!(said.contains("CapEff:\t0000000000000000") && said.contains("CapBnd:\t0000000000000000"), "{said}");
 }
 
 #[tokio::test]
@@ -279,15 +227,10 @@ async fn the_environment_of_the_node_is_not_seen() {
     run.env = vec![("GIVEN".into(), "yes".into())];
     let said = place.run(run).await.stdout.text();
     assert!(said.contains("GIVEN=yes"));
-    for (key, value) in
-        std::env::vars().filter(|(key, _)| key.starts_with("CARGO_") && key != "CARGO_TARGET_DIR")
-    {
+    for (key, value) in std::env::vars().filter(|(key, _)| key.starts_with("CARGO_") && key != "CARGO_TARGET_DIR") {
         assert!(!said.contains(&format!("{key}={value}")), "{key} leaked");
     }
-    assert!(
-        !said.contains(&std::env::var("HOME").unwrap_or_else(|_| "/root".into())),
-        "{said}"
-    );
+    assert!(!said.contains(&std::env::var("HOME").unwrap_or_else(|_| "/root".into())), "{said}");
 }
 
 #[tokio::test]
@@ -300,9 +243,7 @@ async fn a_value_given_to_one_run_shows_in_no_process_list() {
     let (eyes, look_for) = (found.clone(), secret.clone());
     let watching = std::thread::spawn(move || {
         for _ in 0..40 {
-            eyes.lock()
-                .unwrap()
-                .extend(crate::place::processes(&look_for));
+            eyes.lock().unwrap().extend(crate::place::processes(&look_for));
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     });
@@ -317,13 +258,7 @@ async fn a_workspace_of_somebody_else_is_refused() {
     let place = Place::new();
     let theirs = place.outside("theirs");
     std::fs::create_dir(&theirs).unwrap();
-    let result: Result<RunResult, _> = place
-        .sandbox
-        .run(Run::new(["true"], &theirs), std::future::pending())
-        .await;
-    assert!(
-        matches!(result, Err(SandboxError::Refused(_))),
-        "{result:?}"
-    );
+    let result: Result<RunResult, _> = place.sandbox.run(Run::new(["true"], &theirs), std::future::pending()).await;
+    assert!(matches!(result, Err(SandboxError::Refused(_))), "{result:?}");
     std::io::stdout().flush().unwrap();
 }

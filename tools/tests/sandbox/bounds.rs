@@ -21,10 +21,7 @@ for _ in range(300):
         made += 1
     except OSError: break
 print(made)",
-            Limits {
-                pids: 40,
-                ..Limits::default()
-            },
+            Limits { pids: 40, ..Limits::default() },
         )
         .await;
     let made: u32 = said.parse().unwrap();
@@ -74,10 +71,7 @@ async fn one_file_grows_no_larger_than_the_limit() {
     run.limits.file_bytes = ByteSize::mib(8);
     let result = place.run(run).await;
     assert_eq!(result.signal, Some(25), "SIGXFSZ: {result:?}");
-    assert_eq!(
-        place.workspace().join("big").metadata().unwrap().len(),
-        8 << 20
-    );
+    assert_eq!(place.workspace().join("big").metadata().unwrap().len(), 8 << 20);
 }
 
 #[tokio::test]
@@ -93,11 +87,7 @@ for n in range(100000):
     );
     run.limits.disk_bytes = ByteSize::mib(32);
     let result = place.run(run).await;
-    assert_eq!(
-        (result.stopped, result.exit),
-        (Some(Stop::Disk), None),
-        "{result:?}"
-    );
+    assert_eq!((result.stopped, result.exit), (Some(Stop::Disk), None), "{result:?}");
 }
 
 #[tokio::test]
@@ -107,14 +97,7 @@ async fn the_temporary_directory_is_sized_and_gone_afterwards() {
     run.limits.tmp_bytes = ByteSize::mib(4);
     let said = place.run(run).await.stdout.text();
     assert_eq!(said, "4194304\n4194304\n");
-    assert_eq!(
-        place
-            .run(place.command(&["ls", "-A", "/tmp"]))
-            .await
-            .stdout
-            .text(),
-        ""
-    );
+    assert_eq!(place.run(place.command(&["ls", "-A", "/tmp"])).await.stdout.text(), "");
 }
 
 #[tokio::test]
@@ -129,10 +112,7 @@ async fn the_deadline_kills_the_whole_tree() {
     run.limits.wall = Duration::from_millis(500);
     let started = Instant::now();
     let result = place.run(run).await;
-    assert!(
-        result.timed_out && result.stopped == Some(Stop::Wall) && result.exit.is_none(),
-        "{result:?}"
-    );
+    assert!(result.timed_out && result.stopped == Some(Stop::Wall) && result.exit.is_none(), "{result:?}");
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(processes(&mark), Vec::<i32>::new());
 }
@@ -140,11 +120,7 @@ async fn the_deadline_kills_the_whole_tree() {
 #[tokio::test]
 async fn processor_time_of_the_whole_tree_is_limited() {
     let place = Place::new();
-    let mut run = place.command(&[
-        "sh",
-        "-c",
-        "for i in 1 2 3; do (while :; do :; done) & done; wait",
-    ]);
+    let mut run = place.command(&["sh", "-c", "for i in 1 2 3; do (while :; do :; done) & done; wait"]);
     run.limits.cpu = Duration::from_millis(600);
     let result = place.run(run).await;
     assert_eq!(result.stopped, Some(Stop::Cpu), "{result:?}");

@@ -14,13 +14,9 @@ use crate::place::{Place, mark, processes, wait_until};
 async fn a_child_left_in_the_background_dies_with_the_command() {
     let place = Place::new();
     let mark = mark();
-    let script =
-        format!("setsid sh -c 'sleep {mark}' >/dev/null 2>&1 & setsid sleep {mark} & echo done");
+    let script = format!("setsid sh -c 'sleep {mark}' >/dev/null 2>&1 & setsid sleep {mark} & echo done");
     let result = place.run(place.command(&["sh", "-c", &script])).await;
-    assert_eq!(
-        (result.exit, result.stdout.text().as_str()),
-        (Some(0), "done\n")
-    );
+    assert_eq!((result.exit, result.stdout.text().as_str()), (Some(0), "done\n"));
     assert_eq!(processes(&mark), Vec::<i32>::new());
 }
 
@@ -39,9 +35,7 @@ async fn no_control_group_stays_behind() {
 async fn dropping_the_future_kills_the_command() {
     let place = Place::new();
     let mark = mark();
-    let run = place
-        .sandbox
-        .run(place.command(&["sleep", &mark]), std::future::pending());
+    let run = place.sandbox.run(place.command(&["sleep", &mark]), std::future::pending());
     let given_up = tokio::time::timeout(Duration::from_millis(700), run).await;
     assert!(given_up.is_err());
     wait_until("the command is gone", || processes(&mark).is_empty());
@@ -59,10 +53,7 @@ async fn however_early_a_run_is_cancelled_nothing_is_left() {
         for step in 0..40 {
             let moment = tokio::time::sleep(Duration::from_micros(step * 500));
             // What it answers depends on how far it came; that nothing stays does not.
-            let _ = place
-                .sandbox
-                .run(place.command(&["sleep", &mark]), moment)
-                .await;
+            let _ = place.sandbox.run(place.command(&["sleep", &mark]), moment).await;
             wait_until("it is gone", || processes(&mark).is_empty());
         }
     }
@@ -72,10 +63,9 @@ async fn however_early_a_run_is_cancelled_nothing_is_left() {
 async fn when_the_helper_is_killed_its_run_is_reported_lost_and_nothing_is_left() {
     let place = Place::new();
     let mark = mark();
-    let run = place.sandbox.run(
-        place.command(&["sh", "-c", &format!("setsid sleep {mark} & sleep {mark}")]),
-        std::future::pending(),
-    );
+    let run = place
+        .sandbox
+        .run(place.command(&["sh", "-c", &format!("setsid sleep {mark} & sleep {mark}")]), std::future::pending());
     let killer = tokio::task::spawn_blocking({
         let mark = mark.clone();
         move || {
@@ -98,13 +88,7 @@ fn helper_of(mut pid: i32) -> i32 {
             return pid;
         }
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        pid = status
-            .lines()
-            .find_map(|line| line.strip_prefix("PPid:"))
-            .unwrap()
-            .trim()
-            .parse()
-            .unwrap();
+        pid = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
         assert!(pid > 1, "there is no helper above");
     }
 }
@@ -115,9 +99,7 @@ fn when_the_node_is_killed_nothing_is_left() {
     node.child.kill().unwrap();
     node.child.wait().unwrap();
     wait_until("the command is gone", || processes(&node.mark).is_empty());
-    wait_until("its control group is gone", || {
-        node.groups().iter().all(|group| !group.exists())
-    });
+    wait_until("its control group is gone", || node.groups().iter().all(|group| !group.exists()));
 }
 
 #[test]
@@ -130,10 +112,7 @@ fn when_node_and_helper_are_killed_at_once_the_next_start_sweeps() {
     kill(Pid::from_raw(helper), Signal::SIGKILL).unwrap();
     wait_until("the command is gone", || processes(&node.mark).is_empty());
     let groups = node.groups();
-    assert!(
-        groups.iter().any(|group| group.exists()),
-        "nobody could remove them yet"
-    );
+    assert!(groups.iter().any(|group| group.exists()), "nobody could remove them yet");
     let swept = Sandbox::sweep(&node.state).unwrap();
     assert_eq!(swept.len(), 1, "{swept:?}");
     assert!(groups.iter().all(|group| !group.exists()));
@@ -148,9 +127,7 @@ fn runs_of_a_living_node_are_not_swept() {
     node.child.kill().unwrap();
     node.child.wait().unwrap();
     wait_until("the command is gone", || processes(&node.mark).is_empty());
-    wait_until("its control group is gone", || {
-        node.groups().iter().all(|group| !group.exists())
-    });
+    wait_until("its control group is gone", || node.groups().iter().all(|group| !group.exists()));
 }
 
 #[test]
@@ -160,11 +137,7 @@ fn a_node_of_an_ordinary_user_confines_just_as_well() {
         return;
     }
     let root = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(
-        root.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    std::fs::set_permissions(root.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let program = root.path().join("node");
     std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
     let group = Delegated::new(USER);
@@ -175,22 +148,12 @@ fn a_node_of_an_ordinary_user_confines_just_as_well() {
     }
     let said = group
         .start(&program)
-        .args([
-            "--exact",
-            "lifetime::an_ordinary_user",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "lifetime::an_ordinary_user", "--ignored", "--nocapture", "--test-threads=1"])
         .env("FLEET_TEST_WORKSPACE", home.join("workspace"))
         .output()
         .unwrap();
     drop(group);
-    let text = format!(
-        "{}{}",
-        String::from_utf8_lossy(&said.stdout),
-        String::from_utf8_lossy(&said.stderr)
-    );
+    let text = format!("{}{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
     assert!(said.status.success() && text.contains("1 passed"), "{text}");
 }
 
@@ -218,26 +181,13 @@ fn an_ordinary_user() {
     let run = |script: &str| {
         let mut run = Run::new(["sh", "-c", script], &workspace);
         run.limits.memory = bytesize::ByteSize::mib(160);
-        runtime
-            .block_on(sandbox.run(run, std::future::pending()))
-            .unwrap()
+        runtime.block_on(sandbox.run(run, std::future::pending())).unwrap()
     };
     let attacked = run(&attack);
-    assert_eq!(
-        attacked.stdout.text(),
-        "ran\n",
-        "{}",
-        attacked.stderr.text()
-    );
-    assert_eq!(
-        std::fs::read_to_string(workspace.join("out")).unwrap(),
-        "ok\n"
-    );
+    assert_eq!(attacked.stdout.text(), "ran\n", "{}", attacked.stderr.text());
+    assert_eq!(std::fs::read_to_string(workspace.join("out")).unwrap(), "ok\n");
     let hogged = run(hog);
-    assert!(
-        hogged.memory_peak > 0 && hogged.memory_peak <= 160 << 20,
-        "{hogged:?}"
-    );
+    assert!(hogged.memory_peak > 0 && hogged.memory_peak <= 160 << 20, "{hogged:?}");
 }
 
 /// Control groups that root has given to a user, as an administrator would.
@@ -257,19 +207,14 @@ impl Delegated {
             Some((_, memory)) => {
                 let path = Path::new(memory).join(name);
                 let below = path.strip_prefix("/").unwrap().to_path_buf();
-                let dirs = ["memory", "pids", "cpuacct"]
-                    .map(|controller| root.join(controller).join(&below));
+                let dirs = ["memory", "pids", "cpuacct"].map(|controller| root.join(controller).join(&below));
                 (Some(path), dirs.to_vec())
             }
             None => (None, vec![root.join(name)]),
         };
         for dir in &dirs {
             std::fs::create_dir_all(dir).unwrap();
-            for given in [
-                dir.clone(),
-                dir.join("cgroup.procs"),
-                dir.join("cgroup.subtree_control"),
-            ] {
+            for given in [dir.clone(), dir.join("cgroup.procs"), dir.join("cgroup.subtree_control")] {
                 let _ = std::os::unix::fs::chown(&given, Some(user), Some(user));
             }
         }
@@ -284,8 +229,7 @@ impl Delegated {
             Some(_) => String::new(),
             None => format!("echo 0 > {}/cgroup.procs; ", self.dirs[0].display()),
         };
-        let script =
-            format!("{join}exec setpriv --reuid {user} --regid {user} --clear-groups \"$@\"");
+        let script = format!("{join}exec setpriv --reuid {user} --regid {user} --clear-groups \"$@\"");
         command.args(["-c", &script, "sh"]).arg(program);
         command.envs(self.path.as_ref().map(|path| ("FLEET_TEST_CGROUP", path)));
         command
@@ -328,15 +272,8 @@ impl Node {
             .spawn()
             .unwrap();
         // sh, its two sleeps, and bubblewrap's two processes with the command in their arguments.
-        wait_until("the node's command runs", || {
-            processes(&format!("sleep\0{mark}")).len() >= 2
-        });
-        Self {
-            child,
-            mark,
-            state,
-            _root: root,
-        }
+        wait_until("the node's command runs", || processes(&format!("sleep\0{mark}")).len() >= 2);
+        Self { child, mark, state, _root: root }
     }
 
     /// The control groups that its note names.
@@ -344,15 +281,10 @@ impl Node {
         let Ok(listing) = std::fs::read_dir(self.state.join("sandbox-runs")) else {
             return Vec::new();
         };
-        let notes = listing
-            .flatten()
-            .filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+        let notes = listing.flatten().filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
         notes
             .flat_map(|note| {
-                note.split('"')
-                    .filter(|part| part.contains("/fleet-"))
-                    .map(PathBuf::from)
-                    .collect::<Vec<_>>()
+                note.split('"').filter(|part| part.contains("/fleet-")).map(PathBuf::from).collect::<Vec<_>>()
             })
             .collect()
     }
@@ -363,37 +295,22 @@ impl Node {
 fn a_node() {
     let root = PathBuf::from(std::env::var_os("FLEET_TEST_ROOT").unwrap());
     let mark = std::env::var("FLEET_TEST_MARK").unwrap();
-    let options = SandboxOptions {
-        state_dir: Some(root.join("state")),
-        ..SandboxOptions::default()
-    };
+    let options = SandboxOptions { state_dir: Some(root.join("state")), ..SandboxOptions::default() };
     let sandbox = Sandbox::detect(&options).unwrap();
     let workspace = root.join("workspace");
     std::fs::create_dir_all(&workspace).unwrap();
     sandbox.adopt(&workspace).unwrap();
-    let run = Run::new(
-        ["sh", "-c", &format!("setsid sleep {mark} & sleep {mark}")],
-        &workspace,
-    );
+    let run = Run::new(["sh", "-c", &format!("setsid sleep {mark} & sleep {mark}")], &workspace);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime
-        .block_on(sandbox.run(run, std::future::pending()))
-        .unwrap();
+    runtime.block_on(sandbox.run(run, std::future::pending())).unwrap();
 }
 
 fn groups() -> std::collections::BTreeSet<PathBuf> {
     let own = std::fs::read_to_string("/proc/self/cgroup").unwrap();
-    let memory = own
-        .lines()
-        .find_map(|line| line.split_once(":memory:/"))
-        .map_or("", |(_, path)| path);
+    let memory = own.lines().find_map(|line| line.split_once(":memory:/")).map_or("", |(_, path)| path);
     let dir = Path::new("/sys/fs/cgroup/memory").join(memory);
     let Ok(listing) = std::fs::read_dir(dir) else {
         return Default::default();
     };
-    listing
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.display().to_string().contains("/fleet-"))
-        .collect()
+    listing.flatten().map(|entry| entry.path()).filter(|path| path.display().to_string().contains("/fleet-")).collect()
 }

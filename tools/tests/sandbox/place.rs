@@ -69,12 +69,7 @@ impl Place {
         let mut run = self.python(program);
         run.limits = limits;
         let result = self.run(run).await;
-        assert_eq!(
-            result.exit,
-            Some(0),
-            "the attack itself is broken: {}",
-            result.stderr.text()
-        );
+        assert_eq!(result.exit, Some(0), "the attack itself is broken: {}", result.stderr.text());
         result.stdout.text().trim().to_owned()
     }
 }
@@ -90,10 +85,8 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// Processes of the host whose command line holds `mark`, ours excepted.
 pub fn processes(mark: &str) -> Vec<i32> {
-    let pids = std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let pids =
+        std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid| *pid != std::process::id().cast_signed())
         .filter(|pid| {
             std::fs::read(format!("/proc/{pid}/cmdline"))
@@ -104,8 +97,5 @@ pub fn processes(mark: &str) -> Vec<i32> {
 
 /// A number that no other process has in its command line.
 pub fn mark() -> String {
-    format!(
-        "{}",
-        uuid::Uuid::new_v4().as_u128() % 100_000_000 + 100_000_000
-    )
+    format!("{}", uuid::Uuid::new_v4().as_u128() % 100_000_000 + 100_000_000)
 }

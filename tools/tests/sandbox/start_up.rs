@@ -13,24 +13,15 @@ async fn starting_in_the_sandbox_costs_a_bounded_multiple_of_starting_outside() 
     let (mut plain, mut confined) = (Vec::new(), Vec::new());
     for _ in 0..RUNS {
         let started = Instant::now();
-        tokio::process::Command::new("/usr/bin/true")
-            .status()
-            .await
-            .unwrap();
+        tokio::process::Command::new("/usr/bin/true").status().await.unwrap();
         plain.push(started.elapsed());
         let started = Instant::now();
-        assert_eq!(
-            place.run(place.command(&["/usr/bin/true"])).await.exit,
-            Some(0)
-        );
+        assert_eq!(place.run(place.command(&["/usr/bin/true"])).await.exit, Some(0));
         confined.push(started.elapsed());
     }
     let (plain, confined) = (Percentiles::of(plain), Percentiles::of(confined));
     println!("plain {plain:?}, confined {confined:?}");
-    assert!(
-        confined.p50 < plain.p50 * 200 + Duration::from_millis(50),
-        "{plain:?} {confined:?}"
-    );
+    assert!(confined.p50 < plain.p50 * 200 + Duration::from_millis(50), "{plain:?} {confined:?}");
 }
 
 #[derive(Debug)]
@@ -44,10 +35,6 @@ struct Percentiles {
 impl Percentiles {
     fn of(mut all: Vec<Duration>) -> Self {
         all.sort();
-        Self {
-            p50: all[all.len() / 2],
-            p90: all[all.len() * 9 / 10],
-            max: all[all.len() - 1],
-        }
+        Self { p50: all[all.len() / 2], p90: all[all.len() * 9 / 10], max: all[all.len() - 1] }
     }
 }

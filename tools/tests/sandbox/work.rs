@@ -10,10 +10,7 @@ async fn a_command_reads_stdin_writes_both_streams_and_ends_with_its_code() {
     let mut run = place.command(&["sh", "-c", "cat; echo bad >&2; exit 3"]);
     run.stdin = Some(b"\0\xffbytes".to_vec());
     let result = place.run(run).await;
-    assert_eq!(
-        (result.exit, result.signal, result.stopped),
-        (Some(3), None, None)
-    );
+    assert_eq!((result.exit, result.signal, result.stopped), (Some(3), None, None));
     assert_eq!(result.stdout.bytes(), Some(&b"\0\xffbytes"[..]));
     assert_eq!(result.stderr.text(), "bad\n");
 }
@@ -44,7 +41,9 @@ async fn what_a_command_writes_is_there_afterwards_and_belongs_to_the_sandboxs_u
 #[tokio::test]
 async fn python_runs_unit_tests_with_processes_sockets_and_temporary_files() {
     let place = Place::new();
-    place.put("test_all.py", r#"
+    place.put(
+        "test_all.py",
+        r#"
 import multiprocessing, os, socket, subprocess, sys, tempfile, threading, unittest
 def square(n): return n * n
 class All(unittest.TestCase):
@@ -58,24 +57,18 @@ class All(unittest.TestCase):
         server = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=lambda: server.accept()[0].sendall(b"hi")).start()
         self.assertEqual(socket.create_connection(server.getsockname()).recv(2), b"hi")
-"#);
+"#,
+    );
     let mut run = place.command(&["python3", "-m", "unittest", "-v"]);
     run.toolchains = Toolchains::discover(&["python3"]).unwrap();
     let result = place.run(run).await;
     assert!(result.succeeded(), "{}", result.stderr.text());
-    assert!(
-        result.stderr.text().contains("Ran 5 tests"),
-        "{}",
-        result.stderr.text()
-    );
+    assert!(result.stderr.text().contains("Ran 5 tests"), "{}", result.stderr.text());
     assert!(!place.workspace().join("__pycache__").exists());
 }
 
 fn cargo_project(place: &Place) -> Run {
-    place.put(
-        "Cargo.toml",
-        "[package]\nname = \"sum\"\nversion = \"0.1.0\"\nedition = \"2024\"\n",
-    );
+    place.put("Cargo.toml", "[package]\nname = \"sum\"\nversion = \"0.1.0\"\nedition = \"2024\"\n");
     place.put("src/lib.rs", "pub fn sum(a: i32, b: i32) -> i32 { a + b }\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn adds() { assert_eq!(super::sum(1, 2), 3); }\n}\n");
     let mut run = place.command(&["cargo", "test"]);
     run.toolchains = Toolchains::discover(&["rust"]).unwrap();
@@ -86,17 +79,9 @@ fn cargo_project(place: &Place) -> Run {
 async fn cargo_builds_links_and_tests_without_network_and_home() {
     let place = Place::new();
     let result = place.run(cargo_project(&place)).await;
-    assert!(
-        result.succeeded(),
-        "{}\n{}",
-        result.stdout.text(),
-        result.stderr.text()
-    );
+    assert!(result.succeeded(), "{}\n{}", result.stdout.text(), result.stderr.text());
     assert!(result.stdout.text().contains("test tests::adds ... ok"));
-    assert!(
-        !place.workspace().join("target").exists(),
-        "build output stays out of the workspace"
-    );
+    assert!(!place.workspace().join("target").exists(), "build output stays out of the workspace");
 }
 
 #[tokio::test]
@@ -110,11 +95,7 @@ async fn build_output_in_a_scratch_directory_serves_the_next_run() {
     assert!(place.run(run.clone()).await.succeeded());
     assert!(scratch.join("target/debug").exists());
     let again = place.run(run).await;
-    assert!(
-        !again.stderr.text().contains("Compiling"),
-        "{}",
-        again.stderr.text()
-    );
+    assert!(!again.stderr.text().contains("Compiling"), "{}", again.stderr.text());
 }
 
 #[tokio::test]
@@ -127,12 +108,7 @@ async fn node_runs_its_tests() {
     let mut run = place.command(&["node", "--test"]);
     run.toolchains = toolchains;
     let result = place.run(run).await;
-    assert!(
-        result.succeeded(),
-        "{} {}",
-        result.stdout.text(),
-        result.stderr.text()
-    );
+    assert!(result.succeeded(), "{} {}", result.stdout.text(), result.stderr.text());
 }
 
 #[tokio::test]
@@ -146,13 +122,7 @@ async fn git_works_on_files_of_the_workspace() {
 #[test]
 fn the_doctor_finds_every_layer_at_work() {
     let checks = Sandbox::doctor(&SandboxOptions::default());
-    for name in [
-        "bubblewrap",
-        "seccomp",
-        "control group",
-        "user",
-        "trial run",
-    ] {
+    for name in ["bubblewrap", "seccomp", "control group", "user", "trial run"] {
         let check = checks.iter().find(|check| check.name == name).unwrap();
         assert!(check.ok, "{check:?}");
     }
@@ -160,58 +130,29 @@ fn the_doctor_finds_every_layer_at_work() {
 
 #[test]
 fn without_bubblewrap_nothing_runs_and_the_remedy_is_named() {
-    let options = SandboxOptions {
-        bwrap: "/nonexistent/bwrap".into(),
-        ..SandboxOptions::default()
-    };
+    let options = SandboxOptions { bwrap: "/nonexistent/bwrap".into(), ..SandboxOptions::default() };
     let refused = Sandbox::detect(&options).unwrap_err().to_string();
-    assert!(
-        refused.contains("bubblewrap") && refused.contains("install"),
-        "{refused}"
-    );
+    assert!(refused.contains("bubblewrap") && refused.contains("install"), "{refused}");
 }
 
 #[tokio::test]
-async fn without_a_control_group_nothing_runs_unless_allowed_by_name_and_then_every_result_says_so()
-{
-    let nowhere = SandboxOptions {
-        cgroup: Some("/no-such-group".into()),
-        ..SandboxOptions::default()
-    };
+async fn without_a_control_group_nothing_runs_unless_allowed_by_name_and_then_every_result_says_so() {
+    let nowhere = SandboxOptions { cgroup: Some("/no-such-group".into()), ..SandboxOptions::default() };
     let refused = Sandbox::detect(&nowhere).unwrap_err().to_string();
     assert!(refused.contains("allow_without_cgroup"), "{refused}");
-    let allowed = SandboxOptions {
-        allow_without_cgroup: true,
-        ..nowhere
-    };
+    let allowed = SandboxOptions { allow_without_cgroup: true, ..nowhere };
     let place = Place::with(&allowed);
     let result = place.run(place.command(&["sh", "-c", "ulimit -v"])).await;
-    assert_eq!(
-        result.stdout.text(),
-        "2097152\n",
-        "the limit on each process remains"
-    );
-    assert!(
-        result
-            .notes
-            .iter()
-            .any(|note| note.contains("no control group")),
-        "{:?}",
-        result.notes
-    );
+    assert_eq!(result.stdout.text(), "2097152\n", "the limit on each process remains");
+    assert!(result.notes.iter().any(|note| note.contains("no control group")), "{:?}", result.notes);
     assert_eq!(result.tier, "bwrap+seccomp+rlimits");
-    let told = Sandbox::doctor(&allowed)
-        .into_iter()
-        .any(|check| check.detail.contains("allow_without_cgroup"));
+    let told = Sandbox::doctor(&allowed).into_iter().any(|check| check.detail.contains("allow_without_cgroup"));
     assert!(told);
 }
 
 #[test]
 fn a_helper_that_is_another_program_is_noticed() {
-    let options = SandboxOptions {
-        helper: Some("/bin/true".into()),
-        ..SandboxOptions::default()
-    };
+    let options = SandboxOptions { helper: Some("/bin/true".into()), ..SandboxOptions::default() };
     let refused = Sandbox::detect(&options).unwrap_err().to_string();
     assert!(refused.contains("sandbox_main"), "{refused}");
 }

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::options::JournalOptions;
 use super::reader::check_structure;
 use super::row::{COLUMNS, StoredRow, to_sql};
-use super::schema::{self, POSITION_FLOOR, beside};
+use super::schema::{self, POSITION_FLOOR, Tables, beside};
 use super::wal::{self, Wal, WalDamage};
 use super::{salvage, writer};
 use crate::id::{Position, Seq};
@@ -142,10 +142,12 @@ fn check_content(
     pragma: Option<&str>,
     options: &JournalOptions,
 ) -> Result<(u64, Vec<String>), JournalError> {
-    if !schema::has_events_table(connection)? {
+    match schema::look_at_tables(connection)? {
+        Tables::Intact => {}
         // A journal's first commit makes its tables. A file that has grown has had one.
-        let grown = (size > NEW_FILE_BYTES).then(|| "its tables are gone".to_owned());
-        return Ok((0, grown.into_iter().collect()));
+        Tables::None if size <= NEW_FILE_BYTES => return Ok((0, Vec::new())),
+        Tables::None => return Ok((0, vec!["its tables are gone".to_owned()])),
+        Tables::Damaged => return Ok((0, vec!["its tables aren't those of a journal".to_owned()])),
     }
     let mut faults = pragma.map_or(Ok(Vec::new()), |pragma| check_structure(connection, pragma))?;
     let (events, more) = check_tail(connection, options.verify_at_open)?;

@@ -16,8 +16,9 @@ use rusqlite::Connection;
 
 use super::recovery::{Cut, NEW_FILE_BYTES, OpenReport, is_damage};
 use super::row::{COLUMNS, StoredRow, to_sql};
-use super::schema::{self, POSITION_FLOOR, beside};
-use crate::id::{Position, StreamId};
+use super::schema::{self, POSITION_FLOOR, Tables, beside};
+use crate::id::{Position, Seq, StreamId};
+use crate::journal::hash::Hash;
 use crate::journal::store::JournalError;
 use crate::journal::verify::{ChainCheck, Link};
 use crate::time::Timestamp;
@@ -28,7 +29,8 @@ const POSITION_GAP: u64 = 1_000_000;
 const GENERATION_GAP: u64 = 1_024;
 /// A damaged file can bring forth any number.
 const MAX_BELIEVABLE_GENERATION: u64 = 1 << 40;
-/// Unreadable positions in a row after which the rest is given up, if the last one isn't known.
+/// Unreadable positions in a row after which the rest is given up. A lost page in the middle of
+/// the tree hides some thousand.
 const MAX_BLIND_STEPS: u64 = 100_000;
 const MAX_CUTS_LISTED: usize = 100;
 
@@ -41,12 +43,9 @@ pub(super) fn rebuild(db: &Path, report: &mut OpenReport) -> Result<(), JournalE
     let mut target = create(&new)?;
     let mut found = Found::default();
     let tx = target.transaction()?;
-    read_view(&kept_db, &tx, &mut found)?;
+    read_view(&kept_db, true, &tx, &mut found)?;
     if beside(&kept_db, "-wal").exists() {
-        let alone = kept.join("without-log.db");
-        fs::copy(&kept_db, &alone).map_err(io_at(&alone))?;
-        read_view(&alone, &tx, &mut found)?;
-        remove(&alone)?;
+        read_view(&kept_db, false, &tx, &mut found)?;
     }
     if found.events == 0 && size(&kept_db) > NEW_FILE_BYTES {
         // The files lie untouched where they were; the copy isn't needed.
@@ -122,15 +121,30 @@ struct Found {
     cuts: Vec<Cut>,
 }
 
-/// Reads one view of the damaged file into the new one.
-fn read_view(db: &Path, target: &Connection, found: &mut Found) -> Result<(), JournalError> {
-    let read = schema::open_reader(db).and_then(|source| {
-        if !schema::has_events_table(&source)? {
+/// Reads one view of the damaged file into the new one: with its log or without.
+fn read_view(
+    kept: &Path,
+    with_log: bool,
+    target: &Connection,
+    found: &mut Found,
+) -> Result<(), JournalError> {
+    // Reading may mend and write back, so it has a copy of its own.
+    let copy = kept.with_file_name("view.db");
+    let remove_copy = || ["", "-wal", "-shm"].into_iter().try_for_each(|s| remove(&beside(&copy, s)));
+    remove_copy()?;
+    for suffix in ["", "-wal"].into_iter().filter(|suffix| with_log || suffix.is_empty()) {
+        if beside(kept, suffix).exists() {
+            fs::copy(beside(kept, suffix), beside(&copy, suffix)).map_err(io_at(&copy))?;
+        }
+    }
+    let read = schema::mend_tables(&copy).and_then(|()| schema::open_reader(&copy)).and_then(|source| {
+        if schema::look_at_tables(&source)? == Tables::None {
             return Ok(());
         }
         read_generations(&source, target)?;
         read_events(&source, target, found)
     });
+    remove_copy()?;
     match read {
         // One view that can't be read at all leaves the other.
         Err(error) if is_damage(&error) => Ok(()),
@@ -183,7 +197,7 @@ fn read_events(source: &Connection, target: &Connection, found: &mut Found) -> R
             }
         }
         next = next.saturating_add(1);
-        blind += u64::from(last.is_none());
+        blind += 1;
     }
     Ok(())
 }
@@ -249,9 +263,9 @@ fn first_breaks(target: &Connection) -> Result<Vec<(String, u64)>, JournalError>
         let link = Link {
             position: Position(row.get(0)?),
             stream: &stream,
-            seq: crate::id::Seq(row.get(2)?),
-            prev_hash: crate::journal::hash::Hash(row.get(3)?),
-            hash: crate::journal::hash::Hash(row.get(4)?),
+            seq: Seq(row.get(2)?),
+            prev_hash: Hash(row.get(3)?),
+            hash: Hash(row.get(4)?),
             whole: true,
         };
         let known = breaks.last().is_some_and(|(broken, _)| *broken == stream);

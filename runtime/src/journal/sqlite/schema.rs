@@ -135,9 +135,63 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-pub(super) fn has_events_table(connection: &Connection) -> Result<bool, JournalError> {
-    let sql = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'events'";
-    Ok(connection.query_row(sql, (), |_| Ok(())).optional()?.is_some())
+/// One row of SQLite's own table of tables.
+type SchemaRow = (i64, String, String, String, i64, String);
+
+/// The tables as a new journal has them, the pages where they start included: they are made in
+/// the same order in every file.
+fn expected_tables() -> rusqlite::Result<Vec<SchemaRow>> {
+    let template = Connection::open_in_memory()?;
+    template.execute_batch(TABLES)?;
+    tables(&template)
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<SchemaRow>> {
+    let mut statement = connection.prepare(
+        "SELECT rowid, type, name, tbl_name, rootpage, sql FROM sqlite_schema
+         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY rowid",
+    )?;
+    let rows = statement.query_map((), |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
+    })?;
+    rows.collect()
+}
+
+/// What the file says of its tables.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// It has none: nothing was ever committed.
+    None,
+    Intact,
+    /// Not those that a journal has.
+    Damaged,
+}
+
+pub(super) fn look_at_tables(connection: &Connection) -> Result<Tables, JournalError> {
+    let any = connection.query_row("SELECT 1 FROM sqlite_schema LIMIT 1", (), |_| Ok(())).optional()?;
+    Ok(match any {
+        None => Tables::None,
+        Some(()) if tables(connection)? == expected_tables()? => Tables::Intact,
+        Some(()) => Tables::Damaged,
+    })
+}
+
+/// Writes over a damaged description of the tables. For a copy that will only be read.
+pub(super) fn mend_tables(db: &Path) -> Result<(), JournalError> {
+    let connection = Connection::open(db)?;
+    // Set first: without it SQLite refuses a description that it can't parse.
+    connection.pragma_update(None, "writable_schema", true)?;
+    if tables(&connection).ok() == Some(expected_tables()?) {
+        return Ok(());
+    }
+    for row in expected_tables()? {
+        connection.execute(
+            "UPDATE sqlite_schema SET type = ?2, name = ?3, tbl_name = ?4, rootpage = ?5, sql = ?6
+             WHERE rowid = ?1",
+            row,
+        )?;
+    }
+    Ok(())
 }
 
 pub(super) fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {

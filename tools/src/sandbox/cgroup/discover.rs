@@ -18,24 +18,13 @@ const REMEDY: &str = "start the node with a control group of its own, for instan
 
 /// The parents for leaves: `wanted` below each controller's mount, or else where this process is.
 pub(crate) fn discover(wanted: Option<&Path>) -> Result<Parents, Missing> {
-    let read = |path: &str| {
-        std::fs::read_to_string(path).map_err(|error| missing(format!("{path}: {error}")))
-    };
-    let parents = locate(
-        &read("/proc/self/mountinfo")?,
-        &read("/proc/self/cgroup")?,
-        wanted,
-    )?;
+    let read = |path: &str| std::fs::read_to_string(path).map_err(|error| missing(format!("{path}: {error}")));
+    let parents = locate(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?, wanted)?;
     let parents = match parents {
         Parents::V2 { dir } if !v2::offers(&dir) => {
-            return Err(missing(format!(
-                "{} doesn't offer the controllers memory and pids",
-                dir.display()
-            )));
+            return Err(missing(format!("{} doesn't offer the controllers memory and pids", dir.display())));
         }
-        Parents::V2 { dir } => Parents::V2 {
-            dir: v2::prepare(&dir).map_err(|error| missing(error.to_string()))?,
-        },
+        Parents::V2 { dir } => Parents::V2 { dir: v2::prepare(&dir).map_err(|error| missing(error.to_string()))? },
         v1 => v1,
     };
     try_one(&parents).map_err(|error| missing(error.to_string()))?;
@@ -43,10 +32,7 @@ pub(crate) fn discover(wanted: Option<&Path>) -> Result<Parents, Missing> {
 }
 
 fn missing(what: String) -> Missing {
-    Missing {
-        what: format!("no control group bounds memory: {what}"),
-        remedy: REMEDY.to_owned(),
-    }
+    Missing { what: format!("no control group bounds memory: {what}"), remedy: REMEDY.to_owned() }
 }
 
 /// Makes a leaf with bounds and removes it again: permissions, read-only mounts and odd kernels all show here.
@@ -60,24 +46,14 @@ fn try_one(parents: &Parents) -> io::Result<()> {
 
 fn locate(mountinfo: &str, own: &str, wanted: Option<&Path>) -> Result<Parents, Missing> {
     let v1 = |controller: &str| {
-        let mount = mountinfo
-            .lines()
-            .filter_map(Mount::parse)
-            .find(|m| m.has_v1(controller))?;
+        let mount = mountinfo.lines().filter_map(Mount::parse).find(|m| m.has_v1(controller))?;
         let path = own.lines().find_map(|line| v1_path(line, controller))?;
         mount.dir_of(wanted.unwrap_or(Path::new(path)))
     };
     if let (Some(memory), Some(pids)) = (v1("memory"), v1("pids")) {
-        return Ok(Parents::V1 {
-            memory,
-            pids,
-            cpuacct: v1("cpuacct"),
-        });
+        return Ok(Parents::V1 { memory, pids, cpuacct: v1("cpuacct") });
     }
-    let mount = mountinfo
-        .lines()
-        .filter_map(Mount::parse)
-        .find(|m| m.kind == "cgroup2");
+    let mount = mountinfo.lines().filter_map(Mount::parse).find(|m| m.kind == "cgroup2");
     let path = own.lines().find_map(|line| line.strip_prefix("0::"));
     mount
         .zip(path)
@@ -90,10 +66,7 @@ fn locate(mountinfo: &str, own: &str, wanted: Option<&Path>) -> Result<Parents, 
 fn v1_path<'a>(line: &'a str, controller: &str) -> Option<&'a str> {
     let (_, rest) = line.split_once(':')?;
     let (controllers, path) = rest.split_once(':')?;
-    controllers
-        .split(',')
-        .any(|name| name == controller)
-        .then_some(path)
+    controllers.split(',').any(|name| name == controller).then_some(path)
 }
 
 /// A line of `/proc/self/mountinfo`.
@@ -111,12 +84,7 @@ impl<'a> Mount<'a> {
         let (root, point) = (left.next()?, left.next()?);
         let mut right = right.split(' ');
         let (kind, options) = (right.next()?, right.nth(1)?);
-        Some(Self {
-            root,
-            point,
-            kind,
-            options,
-        })
+        Some(Self { root, point, kind, options })
     }
 
     fn has_v1(&self, controller: &str) -> bool {
@@ -125,13 +93,8 @@ impl<'a> Mount<'a> {
 
     /// Where the group `path` shows: a container sees only the part of the tree below the mount's root.
     fn dir_of(&self, path: &Path) -> Option<PathBuf> {
-        let below = path
-            .strip_prefix(self.root)
-            .or_else(|_| path.strip_prefix("/"))
-            .ok()?;
-        let plain = below
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        let below = path.strip_prefix(self.root).or_else(|_| path.strip_prefix("/")).ok()?;
+        let plain = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
         plain.then(|| Path::new(self.point).join(below))
     }
 }
@@ -165,42 +128,24 @@ mod tests {
     fn the_configured_group_replaces_the_own_one() {
         let own = "9:pids:/\n4:memory:/box/17\n0::/\n";
         let parents = locate(HYBRID, own, Some(Path::new("/fleet"))).unwrap();
-        assert_eq!(
-            parents.leaf("a").dirs().next().unwrap(),
-            Path::new("/sys/fs/cgroup/memory/fleet/a")
-        );
+        assert_eq!(parents.leaf("a").dirs().next().unwrap(), Path::new("/sys/fs/cgroup/memory/fleet/a"));
     }
 
     #[test]
     fn in_a_container_the_group_is_found_below_the_mounts_root() {
         let mounts = "30 29 0:26 /docker/abc /sys/fs/cgroup ro - cgroup2 cgroup rw,nsdelegate\n";
         let parents = locate(mounts, "0::/docker/abc/node\n", None).unwrap();
-        assert_eq!(
-            parents,
-            Parents::V2 {
-                dir: "/sys/fs/cgroup/node".into()
-            }
-        );
+        assert_eq!(parents, Parents::V2 { dir: "/sys/fs/cgroup/node".into() });
     }
 
     #[test]
     fn without_any_the_remedy_is_named() {
         let missing = locate("", "", None).unwrap_err();
-        assert!(
-            missing.remedy.contains("allow_without_cgroup"),
-            "{missing:?}"
-        );
+        assert!(missing.remedy.contains("allow_without_cgroup"), "{missing:?}");
     }
 
     #[test]
     fn a_group_can_not_be_configured_outside_the_controllers() {
-        assert!(
-            locate(
-                HYBRID,
-                "9:pids:/\n4:memory:/\n0::/\n",
-                Some(Path::new("/../../etc"))
-            )
-            .is_err()
-        );
+        assert!(locate(HYBRID, "9:pids:/\n4:memory:/\n0::/\n", Some(Path::new("/../../etc"))).is_err());
     }
 }

@@ -22,14 +22,8 @@ use super::Limits;
 /// The groups below which leaves are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Parents {
-    V1 {
-        memory: PathBuf,
-        pids: PathBuf,
-        cpuacct: Option<PathBuf>,
-    },
-    V2 {
-        dir: PathBuf,
-    },
+    V1 { memory: PathBuf, pids: PathBuf, cpuacct: Option<PathBuf> },
+    V2 { dir: PathBuf },
 }
 
 impl Parents {
@@ -44,18 +38,12 @@ impl Parents {
     /// The leaf of that name, which need not exist yet.
     pub(crate) fn leaf(&self, name: &str) -> Leaf {
         match self {
-            Self::V1 {
-                memory,
-                pids,
-                cpuacct,
-            } => Leaf::V1 {
+            Self::V1 { memory, pids, cpuacct } => Leaf::V1 {
                 memory: memory.join(name),
                 pids: pids.join(name),
                 cpuacct: cpuacct.as_ref().map(|dir| dir.join(name)),
             },
-            Self::V2 { dir } => Leaf::V2 {
-                dir: dir.join(name),
-            },
+            Self::V2 { dir } => Leaf::V2 { dir: dir.join(name) },
         }
     }
 }
@@ -71,14 +59,8 @@ pub(crate) struct Usage {
 /// The group of one run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Leaf {
-    V1 {
-        memory: PathBuf,
-        pids: PathBuf,
-        cpuacct: Option<PathBuf>,
-    },
-    V2 {
-        dir: PathBuf,
-    },
+    V1 { memory: PathBuf, pids: PathBuf, cpuacct: Option<PathBuf> },
+    V2 { dir: PathBuf },
 }
 
 impl Leaf {
@@ -112,10 +94,7 @@ impl Leaf {
                 let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             if Instant::now() >= deadline {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    format!("processes remain in {}", pids.display()),
-                ));
+                return Err(io::Error::new(io::ErrorKind::TimedOut, format!("processes remain in {}", pids.display())));
             }
             std::thread::sleep(Duration::from_micros(200));
         }
@@ -127,11 +106,9 @@ impl Leaf {
         let mut found = Vec::new();
         for file in self.join_files() {
             match std::fs::read_to_string(&file) {
-                Ok(text) => found.extend(
-                    text.lines()
-                        .filter_map(|line| line.parse::<i32>().ok())
-                        .filter(|pid| *pid > 0),
-                ),
+                Ok(text) => {
+                    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()).filter(|pid| *pid > 0))
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(named(&file, &error)),
             }
@@ -141,9 +118,7 @@ impl Leaf {
 
     pub(crate) fn usage(&self) -> Usage {
         match self {
-            Self::V1 {
-                memory, cpuacct, ..
-            } => v1::usage(memory, cpuacct.as_deref()),
+            Self::V1 { memory, cpuacct, .. } => v1::usage(memory, cpuacct.as_deref()),
             Self::V2 { dir } => v2::usage(dir),
         }
     }
@@ -158,10 +133,7 @@ impl Leaf {
                     Ok(()) => any = true,
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     // A killed process is counted until the kernel has buried it.
-                    Err(error)
-                        if error.kind() == io::ErrorKind::ResourceBusy
-                            && Instant::now() < deadline =>
-                    {
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
                         std::thread::sleep(Duration::from_millis(1));
                         continue;
                     }
@@ -175,11 +147,7 @@ impl Leaf {
 
     pub(crate) fn dirs(&self) -> impl Iterator<Item = &Path> {
         let (first, more) = match self {
-            Self::V1 {
-                memory,
-                pids,
-                cpuacct,
-            } => (memory, [Some(pids), cpuacct.as_ref()]),
+            Self::V1 { memory, pids, cpuacct } => (memory, [Some(pids), cpuacct.as_ref()]),
             Self::V2 { dir } => (dir, [None, None]),
         };
         std::iter::once(first.as_path()).chain(more.into_iter().flatten().map(PathBuf::as_path))
@@ -204,26 +172,16 @@ fn set(dir: &Path, file: &str, value: impl ToString) -> io::Result<()> {
 
 /// Sets a bound that this kernel may not have, such as one on swap.
 fn set_if_there(dir: &Path, file: &str, value: impl ToString) -> io::Result<()> {
-    if dir.join(file).exists() {
-        set(dir, file, value)
-    } else {
-        Ok(())
-    }
+    if dir.join(file).exists() { set(dir, file, value) } else { Ok(()) }
 }
 
 fn number(dir: &Path, file: &str) -> Option<u64> {
-    std::fs::read_to_string(dir.join(file))
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
+    std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
 }
 
 /// The number after `key` in a file of `key number` lines.
 fn keyed(dir: &Path, file: &str, key: &str) -> Option<u64> {
     let text = std::fs::read_to_string(dir.join(file)).ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }

@@ -53,9 +53,7 @@ pub(super) fn prepare(dir: &Path) -> io::Result<PathBuf> {
 
 fn has_all(dir: &Path, file: &str) -> bool {
     let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
-    NEEDED
-        .iter()
-        .all(|need| text.split_whitespace().any(|word| word == *need))
+    NEEDED.iter().all(|need| text.split_whitespace().any(|word| word == *need))
 }
 
 /// Whether the controllers that a leaf needs can be had in `dir`.
@@ -83,19 +81,8 @@ mod tests {
     #[test]
     fn bounds_are_written_and_a_kernel_without_swap_files_is_fine() {
         let dir = group(&[("memory.oom.group", "0")]);
-        bound(
-            dir.path(),
-            &Limits {
-                pids: 7,
-                memory: bytesize::ByteSize::mib(1),
-                ..Limits::default()
-            },
-        )
-        .unwrap();
-        assert_eq!(
-            (read(&dir, "memory.max"), read(&dir, "pids.max")),
-            ("1048576".into(), "7".into())
-        );
+        bound(dir.path(), &Limits { pids: 7, memory: bytesize::ByteSize::mib(1), ..Limits::default() }).unwrap();
+        assert_eq!((read(&dir, "memory.max"), read(&dir, "pids.max")), ("1048576".into(), "7".into()));
         assert_eq!(read(&dir, "memory.oom.group"), "1");
         assert!(!dir.path().join("memory.swap.max").exists());
     }
@@ -105,19 +92,9 @@ mod tests {
         let dir = group(&[
             ("cpu.stat", "usage_usec 2500\nuser_usec 2000\n"),
             ("memory.peak", "4096\n"),
-            (
-                "memory.events",
-                "low 0\noom 1\noom_kill 3\noom_group_kill 1\n",
-            ),
+            ("memory.events", "low 0\noom 1\noom_kill 3\noom_group_kill 1\n"),
         ]);
-        assert_eq!(
-            usage(dir.path()),
-            Usage {
-                cpu_ms: Some(2),
-                memory_peak: 4096,
-                oom_kills: 3
-            }
-        );
+        assert_eq!(usage(dir.path()), Usage { cpu_ms: Some(2), memory_peak: 4096, oom_kills: 3 });
     }
 
     #[test]

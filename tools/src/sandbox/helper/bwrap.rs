@@ -13,13 +13,7 @@ use super::spec::Spec;
 const INSIDE_ID: &str = "1000";
 
 /// What compilers and TLS libraries look for. Each costs a mount, so a third of a millisecond.
-const ETC: [&str; 5] = [
-    "alternatives",
-    "ld.so.cache",
-    "ld.so.conf",
-    "ld.so.conf.d",
-    "ssl/certs",
-];
+const ETC: [&str; 5] = ["alternatives", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "ssl/certs"];
 
 /// What the command sees at `target` lies, by now, at `source`.
 pub(super) struct Place {
@@ -38,16 +32,10 @@ pub(super) struct Fds {
 
 /// Small files of `/etc` that are made rather than shown: the host's name its users and networks.
 pub(super) const MADE: [(&str, &str); 4] = [
-    (
-        "passwd",
-        "sandbox:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
-    ),
+    ("passwd", "sandbox:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n"),
     ("group", "sandbox:x:1000:\nnogroup:x:65534:\n"),
     ("hosts", "127.0.0.1 localhost sandbox\n::1 localhost\n"),
-    (
-        "nsswitch.conf",
-        "passwd: files\ngroup: files\nhosts: files\n",
-    ),
+    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
 
 pub(super) fn arguments(spec: &Spec, places: &[Place], fds: &Fds) -> Vec<String> {
@@ -58,32 +46,11 @@ pub(super) fn arguments(spec: &Spec, places: &[Place], fds: &Fds) -> Vec<String>
     }
     system(&mut args, fds);
     let tmp = spec.limits.tmp_bytes.as_u64().to_string();
-    args.add([
-        "--proc",
-        "/proc",
-        "--ro-bind",
-        "/proc/sys",
-        "/proc/sys",
-        "--dev",
-        "/dev",
-    ]);
-    args.add([
-        "--perms",
-        "1777",
-        "--size",
-        &tmp,
-        "--tmpfs",
-        "/dev/shm",
-        "--remount-ro",
-        "/dev",
-    ]);
+    args.add(["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--dev", "/dev"]);
+    args.add(["--perms", "1777", "--size", &tmp, "--tmpfs", "/dev/shm", "--remount-ro", "/dev"]);
     args.add(["--perms", "1777", "--size", &tmp, "--tmpfs", "/tmp"]);
     for place in places {
-        let how = if place.writable {
-            "--bind"
-        } else {
-            "--ro-bind"
-        };
+        let how = if place.writable { "--bind" } else { "--ro-bind" };
         args.add([how, &text(&place.source), &text(&place.target)]);
     }
     args.add(["--remount-ro", "/", "--chdir", &spec.cwd]);
@@ -103,22 +70,8 @@ fn isolation(args: &mut Args) {
         "--unshare-uts",
         "--unshare-cgroup-try",
     ]);
-    args.add([
-        "--uid",
-        INSIDE_ID,
-        "--gid",
-        INSIDE_ID,
-        "--disable-userns",
-        "--cap-drop",
-        "ALL",
-    ]);
-    args.add([
-        "--die-with-parent",
-        "--new-session",
-        "--hostname",
-        "sandbox",
-        "--clearenv",
-    ]);
+    args.add(["--uid", INSIDE_ID, "--gid", INSIDE_ID, "--disable-userns", "--cap-drop", "ALL"]);
+    args.add(["--die-with-parent", "--new-session", "--hostname", "sandbox", "--clearenv"]);
 }
 
 fn system(args: &mut Args, fds: &Fds) {
@@ -136,13 +89,7 @@ fn system(args: &mut Args, fds: &Fds) {
     }
     for (name, fd) in &fds.files {
         // Into the root itself, which is closed in the end: no mount.
-        args.add([
-            "--perms",
-            "0444",
-            "--file",
-            &fd.to_string(),
-            &format!("/etc/{name}"),
-        ]);
+        args.add(["--perms", "0444", "--file", &fd.to_string(), &format!("/etc/{name}")]);
     }
 }
 
@@ -177,34 +124,16 @@ mod tests {
             drop_to: None,
             leaf: None,
         };
-        let places = [Place {
-            source: "/ws".into(),
-            target: "/work".into(),
-            writable: true,
-        }];
-        arguments(
-            &spec,
-            &places,
-            &Fds {
-                status: 9,
-                seccomp: vec![7, 8],
-                files: vec![("passwd", 6)],
-            },
-        )
-        .join(" ")
+        let places = [Place { source: "/ws".into(), target: "/work".into(), writable: true }];
+        arguments(&spec, &places, &Fds { status: 9, seccomp: vec![7, 8], files: vec![("passwd", 6)] }).join(" ")
     }
 
     #[test]
     fn every_namespace_is_new_and_can_not_be_nested() {
         let args = sample();
-        for needed in [
-            "--unshare-user",
-            "--unshare-pid",
-            "--unshare-net",
-            "--unshare-ipc",
-            "--disable-userns",
-            "--cap-drop ALL",
-        ] {
+        for needed in
+            ["--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--disable-userns", "--cap-drop ALL"]
+        {
             assert!(args.contains(needed), "{needed}");
         }
     }

@@ -11,8 +11,7 @@ use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{
-    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, execve, getppid, setgroups, setresgid,
-    setresuid,
+    Gid, Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, execve, getppid, setgroups, setresgid, setresuid,
 };
 
 use super::bwrap::{Fds, MADE, arguments};
@@ -64,14 +63,9 @@ struct Data {
 
 impl Data {
     fn prepare() -> Step<Self> {
-        let seccomp = seccomp::programs()?
-            .iter()
-            .map(|p| data_file("seccomp", p))
-            .collect::<Step<_>>()?;
-        let files = MADE
-            .iter()
-            .map(|(name, text)| Ok((*name, data_file(name, text.as_bytes())?)))
-            .collect::<Step<_>>()?;
+        let seccomp = seccomp::programs()?.iter().map(|p| data_file("seccomp", p)).collect::<Step<_>>()?;
+        let files =
+            MADE.iter().map(|(name, text)| Ok((*name, data_file(name, text.as_bytes())?))).collect::<Step<_>>()?;
         Ok(Self { seccomp, files })
     }
 
@@ -79,11 +73,7 @@ impl Data {
         Fds {
             status,
             seccomp: self.seccomp.iter().map(AsRawFd::as_raw_fd).collect(),
-            files: self
-                .files
-                .iter()
-                .map(|(name, fd)| (*name, fd.as_raw_fd()))
-                .collect(),
+            files: self.files.iter().map(|(name, fd)| (*name, fd.as_raw_fd())).collect(),
         }
     }
 }
@@ -91,25 +81,16 @@ impl Data {
 /// A file in memory, to be read from its start.
 pub(super) fn data_file(name: &str, bytes: &[u8]) -> Step<OwnedFd> {
     use std::io::Seek;
-    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC)
-        .map_err(|error| format!("memfd {name}: {error}"))?;
+    let fd = memfd_create(name, MFdFlags::MFD_CLOEXEC).map_err(|error| format!("memfd {name}: {error}"))?;
     let mut file = std::fs::File::from(fd);
-    file.write_all(bytes)
-        .and_then(|()| file.rewind())
-        .map_err(|error| format!("memfd {name}: {error}"))?;
+    file.write_all(bytes).and_then(|()| file.rewind()).map_err(|error| format!("memfd {name}: {error}"))?;
     Ok(file.into())
 }
 
 fn bound(spec: &Spec) -> Step<()> {
     // Should the machine run out of memory, a sandbox goes before the node does. Raising it is always allowed.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
-    let Limits {
-        cpu,
-        file_bytes,
-        memory,
-        pids,
-        ..
-    } = &spec.limits;
+    let Limits { cpu, file_bytes, memory, pids, .. } = &spec.limits;
     let set = |what: Resource, limit: u64| {
         setrlimit(what, limit, limit).map_err(|error| format!("rlimit {what:?} = {limit}: {error}"))
     };
@@ -131,13 +112,7 @@ fn threads_of(user: u32) -> u64 {
         return 0;
     };
     let of = |status: &str, key: &str| {
-        status.lines().find_map(|line| {
-            line.strip_prefix(key)?
-                .split_whitespace()
-                .next()?
-                .parse()
-                .ok()
-        })
+        status.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
     };
     listing
         .flatten()
@@ -166,11 +141,7 @@ fn drop_privileges(to: Option<u32>) -> Step<()> {
 /// After the change of user, which clears it.
 fn die_with(supervisor: Pid) -> Step<()> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("pdeathsig: {error}"))?;
-    if getppid() == supervisor {
-        Ok(())
-    } else {
-        Err("the supervisor is gone".to_owned())
-    }
+    if getppid() == supervisor { Ok(()) } else { Err("the supervisor is gone".to_owned()) }
 }
 
 fn connect(inherited: &Inherited, data: &Data, args: &OwnedFd) -> Step<()> {
@@ -186,9 +157,7 @@ fn connect(inherited: &Inherited, data: &Data, args: &OwnedFd) -> Step<()> {
         .chain([args, &inherited.status])
         .map(AsFd::as_fd)
         .collect();
-    keep.into_iter()
-        .try_for_each(sys::keep_on_exec)
-        .map_err(fail)?;
+    keep.into_iter().try_for_each(sys::keep_on_exec).map_err(fail)?;
     sys::default_signals().map_err(fail)
 }
 
@@ -197,14 +166,11 @@ fn exec(spec: &Spec, args: RawFd) -> Step<Infallible> {
     let argv = command
         .iter()
         .chain(&spec.argv)
-        .map(|arg| {
-            CString::new(arg.as_str()).map_err(|_| "an argument holds a zero byte".to_owned())
-        })
+        .map(|arg| CString::new(arg.as_str()).map_err(|_| "an argument holds a zero byte".to_owned()))
         .collect::<Step<Vec<_>>>()?;
     let program = c_path(&spec.bwrap)?;
     let none: [&CStr; 0] = [];
-    execve(&program, &argv, &none)
-        .map_err(|error| format!("execute {}: {error}", spec.bwrap.display()))
+    execve(&program, &argv, &none).map_err(|error| format!("execute {}: {error}", spec.bwrap.display()))
 }
 
 fn c_path(path: &Path) -> Step<CString> {

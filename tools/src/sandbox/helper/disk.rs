@@ -27,14 +27,7 @@ pub(super) struct DiskGuard {
 
 impl DiskGuard {
     pub(super) fn new(roots: Vec<PathBuf>, limit: u64, now: Instant) -> Self {
-        Self {
-            roots,
-            limit,
-            todo: Vec::new(),
-            bytes: 0,
-            entries: 0,
-            next: now + PAUSE,
-        }
+        Self { roots, limit, todo: Vec::new(), bytes: 0, entries: 0, next: now + PAUSE }
     }
 
     /// When there is something to do again.
@@ -81,9 +74,7 @@ impl DiskGuard {
     fn count(&mut self, dir: &Path) -> usize {
         let mut seen = 1;
         // A directory that was replaced by a link after it was listed must not lead us elsewhere.
-        let how = OpenHow::new()
-            .flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
-            .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
+        let how = OpenHow::new().flags(OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS);
         let Ok(fd) = openat2(AT_FDCWD, dir, how) else {
             return seen;
         };

@@ -25,16 +25,8 @@ pub(super) fn places(spec: &Spec) -> Vec<Place> {
         writable,
     };
     let mut all = vec![place(&spec.workspace, Path::new("/work"), true)];
-    all.extend(
-        spec.scratch
-            .iter()
-            .map(|dir| place(dir, Path::new("/scratch"), true)),
-    );
-    all.extend(
-        spec.read_only
-            .iter()
-            .map(|bind| place(&bind.source, &bind.target, false)),
-    );
+    all.extend(spec.scratch.iter().map(|dir| place(dir, Path::new("/scratch"), true)));
+    all.extend(spec.read_only.iter().map(|bind| place(&bind.source, &bind.target, false)));
     all
 }
 
@@ -45,22 +37,12 @@ pub(super) fn stage(places: &mut [Place]) -> Result<(), String> {
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
         .map_err(|error| format!("make / private: {error}"))?;
     // All are opened before the stage hides what lies below it.
-    let opened = places
-        .iter()
-        .map(|place| open(&place.source))
-        .collect::<Result<Vec<_>, _>>()?;
+    let opened = places.iter().map(|place| open(&place.source)).collect::<Result<Vec<_>, _>>()?;
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(
-        Some("tmpfs"),
-        STAGE,
-        Some("tmpfs"),
-        flags,
-        Some("size=256k,mode=0755"),
-    )
-    .map_err(|error| format!("mount a stage on {STAGE}: {error}"))?;
+    mount(Some("tmpfs"), STAGE, Some("tmpfs"), flags, Some("size=256k,mode=0755"))
+        .map_err(|error| format!("mount a stage on {STAGE}: {error}"))?;
     for (index, (place, fd)) in places.iter_mut().zip(&opened).enumerate() {
-        place.source =
-            bind(index, fd).map_err(|error| format!("bind {}: {error}", place.source.display()))?;
+        place.source = bind(index, fd).map_err(|error| format!("bind {}: {error}", place.source.display()))?;
     }
     Ok(())
 }
@@ -82,12 +64,6 @@ fn bind(index: usize, fd: &OwnedFd) -> std::io::Result<PathBuf> {
         File::create(&target)?;
     }
     let none: Option<&str> = None;
-    mount(
-        Some(&source),
-        &target,
-        none,
-        MsFlags::MS_BIND | MsFlags::MS_REC,
-        none,
-    )?;
+    mount(Some(&source), &target, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)?;
     Ok(target)
 }

@@ -16,11 +16,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(pipe: OwnedFd, keep: u64) -> std::io::Result<Self> {
         sys::set_nonblocking(pipe.as_fd())?;
-        Ok(Self {
-            pipe: Some(pipe.into()),
-            clipper: Clipper::new(keep),
-            total: 0,
-        })
+        Ok(Self { pipe: Some(pipe.into()), clipper: Clipper::new(keep), total: 0 })
     }
 
     /// The pipe, until its end was read.

@@ -53,11 +53,7 @@ pub(crate) struct Done {
     pub(crate) omitted: [(u64, u64); 2],
 }
 
-pub(crate) fn write_request(
-    to: &mut impl Write,
-    spec: &Spec,
-    stdin: Option<&[u8]>,
-) -> io::Result<()> {
+pub(crate) fn write_request(to: &mut impl Write, spec: &Spec, stdin: Option<&[u8]>) -> io::Result<()> {
     write_json(to, &(spec, stdin.is_some()))?;
     write_part(to, stdin.unwrap_or_default())?;
     to.flush()
@@ -85,12 +81,7 @@ pub(crate) fn read_reply(from: &mut impl Read) -> io::Result<(Reply, [Clip; 2])>
         Reply::SetupFailed(_) => Default::default(),
     };
     let mut clip = |(omitted_bytes, omitted_lines)| -> io::Result<Clip> {
-        Ok(Clip {
-            head: read_part(from)?,
-            tail: read_part(from)?,
-            omitted_bytes,
-            omitted_lines,
-        })
+        Ok(Clip { head: read_part(from)?, tail: read_part(from)?, omitted_bytes, omitted_lines })
     };
     let clips = [clip(omitted[0])?, clip(omitted[1])?];
     Ok((reply, clips))
@@ -114,18 +105,11 @@ fn read_part(from: &mut impl Read) -> io::Result<Vec<u8>> {
     from.read_exact(&mut len)?;
     let len = u64::from_le_bytes(len);
     if len > MAX_PART {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "a part is too long",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "a part is too long"));
     }
     let mut bytes = Vec::new();
     from.take(len).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 == len {
-        Ok(bytes)
-    } else {
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
+    if bytes.len() as u64 == len { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 #[cfg(test)]
@@ -136,19 +120,10 @@ mod tests {
     #[test]
     fn a_reply_comes_back_as_it_was_sent_with_bytes_that_are_no_text() {
         let clips = [
-            Clip {
-                head: vec![0, 255],
-                tail: vec![7],
-                omitted_bytes: 3,
-                omitted_lines: 1,
-            },
+            Clip { head: vec![0, 255], tail: vec![7], omitted_bytes: 3, omitted_lines: 1 },
             Clip::whole(b"err".to_vec()),
         ];
-        let done = Done {
-            exit: Some(3),
-            omitted: [(3, 1), (0, 0)],
-            ..Done::default()
-        };
+        let done = Done { exit: Some(3), omitted: [(3, 1), (0, 0)], ..Done::default() };
         let mut wire = Vec::new();
         write_reply(&mut wire, &Reply::Done(done), &clips).unwrap();
         let (reply, back) = read_reply(&mut wire.as_slice()).unwrap();
@@ -159,12 +134,7 @@ mod tests {
     #[test]
     fn a_reply_that_was_cut_short_is_an_error_at_every_length() {
         let mut wire = Vec::new();
-        write_reply(
-            &mut wire,
-            &Reply::SetupFailed("x".into()),
-            &Default::default(),
-        )
-        .unwrap();
+        write_reply(&mut wire, &Reply::SetupFailed("x".into()), &Default::default()).unwrap();
         for len in 0..wire.len() {
             assert!(read_reply(&mut &wire[..len]).is_err(), "{len}");
         }

@@ -30,11 +30,7 @@ const BURIAL: Duration = Duration::from_secs(10);
 type Step<T> = Result<T, String>;
 
 /// Runs it; `lifeline` reads as ended when the caller is gone.
-pub(super) fn run(
-    spec: &Spec,
-    stdin: Option<&[u8]>,
-    lifeline: BorrowedFd<'_>,
-) -> Step<(Reply, [Clip; 2])> {
+pub(super) fn run(spec: &Spec, stdin: Option<&[u8]>, lifeline: BorrowedFd<'_>) -> Step<(Reply, [Clip; 2])> {
     let started = Instant::now();
     let group = Group::create(spec)?;
     let mut tree = Tree::start(spec, stdin)?;
@@ -68,10 +64,7 @@ fn without_report(stderr: &Clip, usage: Usage) -> Step<i32> {
     match () {
         () if usage.oom_kills > 0 => Ok(KILLED),
         () if said.starts_with("bwrap: execvp ") => Ok(NOT_FOUND),
-        () => Err(format!(
-            "bubblewrap ended without a report: {}",
-            said.trim()
-        )),
+        () => Err(format!("bubblewrap ended without a report: {}", said.trim())),
     }
 }
 
@@ -82,8 +75,7 @@ impl<'a> Group<'a> {
     fn create(spec: &'a Spec) -> Step<Self> {
         let group = Self(spec.leaf.as_ref());
         if let Some(leaf) = group.0 {
-            leaf.create(&spec.limits)
-                .map_err(|error| format!("control group: {error}"))?;
+            leaf.create(&spec.limits).map_err(|error| format!("control group: {error}"))?;
         }
         Ok(group)
     }
@@ -93,9 +85,7 @@ impl<'a> Group<'a> {
     }
 
     fn kill_all(&self) -> Step<()> {
-        self.0.map_or(Ok(()), |leaf| {
-            leaf.kill_all(BURIAL).map_err(|error| error.to_string())
-        })
+        self.0.map_or(Ok(()), |leaf| leaf.kill_all(BURIAL).map_err(|error| error.to_string()))
     }
 }
 
@@ -127,13 +117,8 @@ impl Tree {
     fn start(spec: &Spec, stdin: Option<&[u8]>) -> Step<Self> {
         let pipe = || pipe2(OFlag::O_CLOEXEC).map_err(|error| format!("pipe: {error}"));
         let (out, err, status, failure) = (pipe()?, pipe()?, pipe()?, pipe()?);
-        let inherited = Inherited {
-            stdin: input(stdin)?,
-            stdout: out.1,
-            stderr: err.1,
-            status: status.1,
-            supervisor: getpid(),
-        };
+        let inherited =
+            Inherited { stdin: input(stdin)?, stdout: out.1, stderr: err.1, status: status.1, supervisor: getpid() };
         let bwrap = match sys::fork().map_err(|error| format!("fork: {error}"))? {
             Forked::Parent(pid) => pid,
             Forked::Child => fail_loudly(failure.1, become_bwrap(spec, &inherited)),
@@ -151,13 +136,7 @@ impl Tree {
         let status = File::from(status.0);
         sys::set_nonblocking(status.as_fd()).map_err(|error| error.to_string())?;
         let pidfd = sys::pidfd_open(bwrap).map_err(|error| format!("pidfd: {error}"))?;
-        Ok(Self {
-            bwrap,
-            pidfd,
-            status,
-            status_text: Vec::new(),
-            output: [stream(out.0)?, stream(err.0)?],
-        })
+        Ok(Self { bwrap, pidfd, status, status_text: Vec::new(), output: [stream(out.0)?, stream(err.0)?] })
     }
 
     /// Until it has ended (none) or has to be stopped.
@@ -170,10 +149,7 @@ impl Tree {
     ) -> Step<Option<Stop>> {
         let limits = &spec.limits;
         let deadline = started + limits.wall;
-        let roots = std::iter::once(&spec.workspace)
-            .chain(&spec.scratch)
-            .cloned()
-            .collect();
+        let roots = std::iter::once(&spec.workspace).chain(&spec.scratch).cloned().collect();
         let mut disk = DiskGuard::new(roots, limits.disk_bytes.as_u64(), started);
         let mut tick = started + TICK;
         loop {
@@ -199,11 +175,7 @@ impl Tree {
             }
             if now >= tick {
                 tick = now + TICK;
-                if group
-                    .usage()
-                    .cpu_ms
-                    .is_some_and(|used| u128::from(used) > limits.cpu.as_millis())
-                {
+                if group.usage().cpu_ms.is_some_and(|used| u128::from(used) > limits.cpu.as_millis()) {
                     return Ok(Some(Stop::Cpu));
                 }
             }
@@ -211,33 +183,18 @@ impl Tree {
     }
 
     fn wait(&self, lifeline: BorrowedFd<'_>, until: Instant) -> Step<Seen> {
-        let mut fds = vec![
-            PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(lifeline, PollFlags::POLLIN),
-        ];
-        fds.extend(
-            self.output
-                .iter()
-                .filter_map(Stream::fd)
-                .map(|fd| PollFd::new(fd, PollFlags::POLLIN)),
-        );
+        let mut fds =
+            vec![PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(lifeline, PollFlags::POLLIN)];
+        fds.extend(self.output.iter().filter_map(Stream::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         let left = until.saturating_duration_since(Instant::now());
         // A millisecond more than the rounded-down rest, or the last one would be spent spinning.
-        let millis =
-            u16::try_from(left.as_millis()).unwrap_or(u16::MAX - 1) + u16::from(!left.is_zero());
+        let millis = u16::try_from(left.as_millis()).unwrap_or(u16::MAX - 1) + u16::from(!left.is_zero());
         match poll(&mut fds, PollTimeout::from(millis)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(format!("poll: {error}")),
         }
-        let happened = |index: usize| {
-            fds[index]
-                .revents()
-                .is_some_and(|events| !events.is_empty())
-        };
-        Ok(Seen {
-            ended: happened(0),
-            caller_gone: happened(1),
-        })
+        let happened = |index: usize| fds[index].revents().is_some_and(|events| !events.is_empty());
+        Ok(Seen { ended: happened(0), caller_gone: happened(1) })
     }
 
     /// Makes sure that nothing of the tree runs any more, and learns how it ended.
@@ -252,19 +209,12 @@ impl Tree {
         let cpu_ms = children_cpu_ms();
         let deadline = Instant::now() + BURIAL;
         while self.output.iter().any(|stream| stream.fd().is_some()) && Instant::now() < deadline {
-            let mut fds: Vec<_> = self
-                .output
-                .iter()
-                .filter_map(Stream::fd)
-                .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
-                .collect();
+            let mut fds: Vec<_> =
+                self.output.iter().filter_map(Stream::fd).map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
             let _ = poll(&mut fds, PollTimeout::from(100u8));
             self.output.iter_mut().for_each(Stream::drain);
         }
-        Ok(Ended {
-            command_exit: self.reported("exit-code"),
-            cpu_ms,
-        })
+        Ok(Ended { command_exit: self.reported("exit-code"), cpu_ms })
     }
 
     /// What bubblewrap wrote to its status descriptor, which the command can't reach: JSON objects, one after another.
@@ -285,12 +235,8 @@ fn bury_orphans() -> Step<()> {
     let me = getpid();
     let deadline = Instant::now() + BURIAL;
     loop {
-        let children =
-            std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
-        for child in children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-        {
+        let children = std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
             let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
         }
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -316,9 +262,7 @@ fn children_cpu_ms() -> u64 {
 fn input(stdin: Option<&[u8]>) -> Step<OwnedFd> {
     match stdin {
         Some(bytes) => data_file("stdin", bytes),
-        None => File::open("/dev/null")
-            .map(OwnedFd::from)
-            .map_err(|error| format!("/dev/null: {error}")),
+        None => File::open("/dev/null").map(OwnedFd::from).map_err(|error| format!("/dev/null: {error}")),
     }
 }
 

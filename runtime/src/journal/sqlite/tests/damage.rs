@@ -148,6 +148,23 @@ async fn verify_finds_a_changed_row_that_is_older_than_what_open_checks() {
 }
 
 #[tokio::test]
+async fn a_damaged_description_of_the_tables_costs_no_event() {
+    for (table, to) in [("events", "evants"), ("generation", "generatiom"), ("CREATE", "CR\u{1}ATE")] {
+        let wreck = wreck(30, 4000).await;
+        drop(open(wreck.dir.path()));
+        let db = file(wreck.dir.path(), "");
+        let mut bytes = fs::read(&db).unwrap();
+        let at = bytes[..4096].windows(table.len()).rposition(|w| w == table.as_bytes()).unwrap();
+        bytes[at..at + to.len()].copy_from_slice(to.as_bytes());
+        fs::write(&db, bytes).unwrap();
+        let (journal, report) = open(wreck.dir.path());
+        assert!(report.rebuilt && !report.cuts.is_empty(), "{table}: {report:?}");
+        assert_eq!(survivors(&wreck, &journal).await.len(), 30, "{table}");
+        goes_on(&wreck, journal, true).await;
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_journal_any_more_is_refused_and_left_alone() {
     let wreck = wreck(30, 4000).await;
     drop(open(wreck.dir.path()));
@@ -232,7 +249,7 @@ proptest! {
             let at = at.index(usize::try_from(bytes_of(&log)).unwrap()) as u64;
             truncate(&log, at);
             let (journal, report) = open(wreck.dir.path());
-            let torn = at > 0 && (at < 32 || (at - 32) % 4120 != 0);
+            let torn = at > 0 && (at < 32 || !(at - 32).is_multiple_of(4120));
             prop_assert_eq!(!report.cuts.is_empty(), torn, "cut at {}: {:?}", at, report);
             let there = survivors(&wreck, &journal).await;
             let before = wreck.acked.iter().filter(|acked| acked.log_bytes <= at).count();
@@ -245,7 +262,7 @@ proptest! {
     #[test]
     fn a_flipped_byte_in_the_database_never_goes_unnoticed_where_it_loses_an_event(
         events in 1..80u64, checkpoint_pages in prop_oneof![Just(4u32), Just(4000)], clean: bool,
-        at: prop::sample::Index, mask in 1..=255u8,
+        at: prop::sample::Index, mask in 1..=255u8, in_the_first_page: bool,
     ) {
         block_on(async {
             let wreck = wreck(events, checkpoint_pages).await;
@@ -253,7 +270,8 @@ proptest! {
                 drop(open(wreck.dir.path()));
             }
             let db = file(wreck.dir.path(), "");
-            flip(&db, at.index(usize::try_from(bytes_of(&db)).unwrap()) as u64, mask);
+            let bytes = if in_the_first_page { 4096 } else { bytes_of(&db) };
+            flip(&db, at.index(usize::try_from(bytes).unwrap()) as u64, mask);
             match SqliteJournal::open(wreck.dir.path(), &JournalOptions::default()) {
                 Ok((journal, report)) => {
                     let there = survivors(&wreck, &journal).await;
