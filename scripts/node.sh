@@ -8,6 +8,7 @@ NODE_URL=""
 node_start() {
     local run="$1" waited=0
     shift
+    touch "$run/fleetd.log" && cat "$run/fleetd.log" >>"$run/fleetd.log.before" && : >"$run/fleetd.log"
     "$FLEET_BIN/fleetd" --config "$PWD/cluster.toml" --state-dir "$run/state" --listen 127.0.0.1:0 "$@" >"$run/fleetd.out" 2>>"$run/fleetd.log" &
     NODE_PID=$!
     while :; do

@@ -330,7 +330,7 @@ async fn a_follower_sees_every_event_once_over_as_many_connections_as_it_takes()
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "something was missed");
 
     let path = format!("/api/v1/jobs/{job}/events");
-    let over = node.request(Method::GET, &path).header("Last-Event-ID", ids.last().unwrap());
+    let over = node.request(Method::GET, &path).header("Last-Event-ID", *ids.last().unwrap());
     assert_eq!(over.send().await.unwrap().status(), StatusCode::NO_CONTENT);
     let nonsense = node.request(Method::GET, &path).header("Last-Event-ID", "x");
     refusal(nonsense.send().await.unwrap(), StatusCode::BAD_REQUEST).await;

@@ -98,7 +98,7 @@ const KINDS: &[(&str, &str)] = &[
     ("authorization-header", "authorization: Basic «{b36}»"),
     ("authorization-header", "curl -H 'X-Api-Key: «{A32}»' host"),
     ("netrc-password", "machine git.example login ada pass¤word «{A16}»"),
-    ("command-password", "curl -s -u ada:«{A12}9» https://host/api"),
+    ("command-password", "cu¤rl -s -u ada:«{A12}9» https://host/api"),
     ("password-hash", "root:«$6${A16}${A86}»:19000"),
     ("password", "password = \"«{A10}7»\""),
     ("password", "{\"db_password\": \"«{A12}3»\"}"),

@@ -18,7 +18,7 @@ use fleet_runtime::job::{JobRecord, JobState, JobSubmit, Jobs, JobsOptions, Jobs
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::supervise::{Backoff, ChildOptions};
 use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Envelope, Incarnation, JobId, Journal, JournalOptions, NodeId, ProjectId,
+    Author, BlobOptions, BlobStore, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId, ProjectId,
     Redactor, Seq, SqliteJournal, StreamId,
 };
 use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
@@ -174,8 +174,7 @@ pub struct World {
 
 impl World {
     pub async fn start(dir: &Path, setup: &Setup) -> Self {
-        let (journal, _) = SqliteJournal::open(&dir.join("journal"), &JournalOptions::default()).unwrap();
-        let journal: Arc<dyn Journal> = Arc::new(journal);
+        let journal: Arc<dyn Journal> = Arc::new(journal(&dir.join("journal")).await);
         let secrets = Arc::new(SecretRedactor::new([7; 32]));
         let redactor: Arc<dyn Redactor> = Arc::new(Panicking::new(secrets.clone(), setup.panics));
         let blobs = BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap();
@@ -313,6 +312,20 @@ impl World {
 
     pub async fn shutdown(self) {
         self.system.shutdown().await;
+    }
+}
+
+/// Opens the journal. The writer thread of a node that was dropped in this very process may still be ending.
+async fn journal(dir: &Path) -> SqliteJournal {
+    let since = Instant::now();
+    loop {
+        match SqliteJournal::open(dir, &JournalOptions::default()) {
+            Ok((journal, _)) => return journal,
+            Err(JournalError::InUse(_)) if since.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Err(e) => panic!("{e}"),
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 //! What happens at open is in [`recovery`].
 
 mod append;
+mod header;
 mod heads;
 mod options;
 mod reader;

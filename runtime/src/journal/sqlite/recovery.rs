@@ -20,7 +20,7 @@ use super::reader::check_structure;
 use super::row::{COLUMNS, StoredRow, to_sql};
 use super::schema::{self, POSITION_FLOOR, Tables, beside};
 use super::wal::{self, Wal, WalDamage};
-use super::{salvage, writer};
+use super::{header, salvage, writer};
 use crate::id::{Position, Seq};
 use crate::journal::hash::Hash;
 use crate::journal::store::JournalError;
@@ -122,7 +122,10 @@ fn check(db: &Path, options: &JournalOptions, report: &mut OpenReport) -> Result
         _ if !report.clean && size <= options.quick_check_up_to.as_u64() => Some("quick_check"),
         _ => None,
     };
-    let faults = match schema::open_reader(db).and_then(|c| check_content(&c, size, pragma, options)) {
+    let header = header::is_intact(db).map_err(JournalError::io(format!("could not read {}", db.display())))?;
+    let content = || schema::open_reader(db).and_then(|c| check_content(&c, size, pragma, options));
+    let faults = match content() {
+        _ if header == Some(false) => vec!["its header isn't that of a journal".to_owned()],
         Ok((events, faults)) => {
             report.checked = events;
             faults

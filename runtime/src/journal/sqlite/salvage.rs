@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::header;
 use super::recovery::{Cut, NEW_FILE_BYTES, OpenReport, is_damage};
 use super::row::{COLUMNS, StoredRow, to_sql};
 use super::schema::{self, POSITION_FLOOR, Tables, beside};
@@ -137,6 +138,7 @@ fn read_view(
             fs::copy(beside(kept, suffix), beside(&copy, suffix)).map_err(io_at(&copy))?;
         }
     }
+    header::mend(&copy).map_err(io_at(&copy))?;
     let read = schema::mend_tables(&copy).and_then(|()| schema::open_reader(&copy)).and_then(|source| {
         if schema::look_at_tables(&source)? == Tables::None {
             return Ok(());

@@ -165,6 +165,19 @@ async fn a_damaged_description_of_the_tables_costs_no_event() {
 }
 
 #[tokio::test]
+async fn a_damaged_header_of_the_database_costs_no_event() {
+    for at in [0, 15, 16, 18, 19, 20, 21, 47, 59] {
+        let wreck = wreck(10, 4000).await;
+        drop(open(wreck.dir.path()));
+        flip(&file(wreck.dir.path(), ""), at, 4);
+        let (journal, report) = open(wreck.dir.path());
+        assert!(report.rebuilt && !report.cuts.is_empty(), "byte {at}: {report:?}");
+        assert_eq!(survivors(&wreck, &journal).await.len(), 10, "byte {at}");
+        goes_on(&wreck, journal, true).await;
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_journal_any_more_is_refused_and_left_alone() {
     let wreck = wreck(30, 4000).await;
     drop(open(wreck.dir.path()));
