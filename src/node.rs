@@ -35,7 +35,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::state::{StateDir, StateLock, create_private};
 use engines::Loading;
-use storage::Storage;
+use storage::{Janitor, Storage};
 
 /// How long requests that are being served may take to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -46,9 +46,10 @@ pub struct Node {
     api: ApiState,
     system: System,
     loading: Loading,
+    janitor: Janitor,
     banner: Vec<String>,
     // Last: whoever waits for this directory may have it only when all of the above is gone.
-    _lock: StateLock,
+    lock: StateLock,
 }
 
 impl Node {
@@ -71,6 +72,7 @@ impl Node {
         let bases = services.bases.clone();
         let jobs = parts.jobs(&system, services, &progress).await?;
         storage::drop_old_bases(&bases, &jobs).await?;
+        let janitor = Janitor::start(bases.clone(), jobs.clone());
         let loading = Loading::watch(engines);
         let api = ApiState {
             jobs,
@@ -85,7 +87,7 @@ impl Node {
             forget: storage::forget_base(bases),
             options: config.api.clone(),
         };
-        Ok(Self { listener, api, system, loading, banner, _lock: lock })
+        Ok(Self { listener, api, system, loading, janitor, banner, lock })
     }
 
     /// What to say to whoever started the node.
@@ -96,7 +98,7 @@ impl Node {
     /// Serves until `stop` resolves or the node can't go on; then ends in good order: no more requests, runs are broken
     /// off softly (they go on at the next start), the journal is closed.
     pub async fn run(self, stop: impl Future<Output = ()> + Send + 'static) -> anyhow::Result<()> {
-        let Self { listener, api, system, loading, banner: _, _lock: lock } = self;
+        let Self { listener, api, system, loading, janitor, banner: _, lock } = self;
         let (end, ended) = watch::channel(());
         let mut served = tokio::spawn(fleet_api::serve(listener, api, closed(ended)));
         let outcome = tokio::select! {
@@ -112,6 +114,7 @@ impl Node {
             tracing::warn!("some requests didn't end in time");
             served.abort();
         }
+        drop(janitor);
         system.shutdown().await;
         drop(lock);
         outcome

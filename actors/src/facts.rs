@@ -43,9 +43,9 @@ pub fn of(job: &JobId, event: &StoryEvent) -> Vec<Fact> {
         StoryEvent::Ranked { round, places, winner, reason } => {
             let id = format!("round-{round}");
             let mut facts = vec![entity("ranking", &id, "Ranking of the proposals", reason)];
-            facts.extend(places.iter().map(|p| {
-                relation(("ranking", &id), "rests_on", ("verdict", &p.attempt.to_string()))
-            }));
+            facts.extend(
+                places.iter().map(|p| relation(("ranking", &id), "rests_on", ("verdict", &p.attempt.to_string()))),
+            );
             facts.extend(winner.map(|w| relation(("ranking", &id), "selects", ("proposal", &w.to_string()))));
             facts
         }
@@ -125,7 +125,13 @@ fn design_text(summary: &str, approach: &str, risks: &[String]) -> String {
 fn verdict_text(m: &Measured) -> String {
     format!(
         "applies {}, builds {}, target fixed {}, {} newly failing, {} passed, {} failed, {} lines",
-        m.applies, m.builds, m.target_fixed, m.newly_failing.len(), m.passed, m.failed, m.lines_changed
+        m.applies,
+        m.builds,
+        m.target_fixed,
+        m.newly_failing.len(),
+        m.passed,
+        m.failed,
+        m.lines_changed
     )
 }
 

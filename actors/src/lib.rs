@@ -25,9 +25,9 @@ pub mod prompt;
 mod record;
 pub mod reply;
 pub mod report;
-pub mod spec;
 #[cfg(test)]
 mod sample;
+pub mod spec;
 pub mod story;
 pub mod team;
 

@@ -117,7 +117,12 @@ fn decided(decision: GateDecision, by: &str, comment: &str) -> String {
 }
 
 fn cost(spend: &Spend) -> String {
-    format!("{} read, {} written, {}", spend.prompt_tokens, count64(spend.completion_tokens, "token"), seconds(spend.wall_ms))
+    format!(
+        "{} read, {} written, {}",
+        spend.prompt_tokens,
+        count64(spend.completion_tokens, "token"),
+        seconds(spend.wall_ms)
+    )
 }
 
 /// A duration for people.

@@ -25,7 +25,11 @@ fn no_line_holds_a_control_character_whatever_a_model_wrote() {
     let mut tape = Tape::new();
     let nasty = "a\u{1b}]0;owned\u{7}\nb\u{202e}";
     tape.tell("node:n1", &StoryEvent::Ended { success: false, summary: nasty.into(), best: None })
-        .raw("agent:developer/d", "effect.intended", json!({"key": "k", "what": {"tool": nasty, "args": {"path": nasty}}}))
+        .raw(
+            "agent:developer/d",
+            "effect.intended",
+            json!({"key": "k", "what": {"tool": nasty, "args": {"path": nasty}}}),
+        )
         .raw("node:n1", "job.ended", json!({"outcome": {"summary": nasty}}));
     for event in &tape.events {
         let line = line(event).unwrap();

@@ -118,11 +118,6 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self {
-            wall: Duration::from_secs(300),
-            memory_bytes: 2 << 30,
-            pids: 256,
-            output_bytes: 1 << 20,
-        }
+        Self { wall: Duration::from_secs(300), memory_bytes: 2 << 30, pids: 256, output_bytes: 1 << 20 }
     }
 }

@@ -24,7 +24,9 @@ pub enum PlanError {
     #[error("the plan has no task")]
     Empty,
     /// More than are executed.
-    #[error("the plan has {0} tasks ({1}), and plans of more than {MAX_TASKS} are not carried out yet; split the story")]
+    #[error(
+        "the plan has {0} tasks ({1}), and plans of more than {MAX_TASKS} are not carried out yet; split the story"
+    )]
     TooLong(usize, String),
     /// Two tasks with one id.
     #[error("two tasks are called `{0}`")]
@@ -76,9 +78,7 @@ pub fn schema() -> Value {
 
 /// Reads a plan as it was written, without judging it.
 pub fn read(text: &str) -> Result<Vec<TaskNote>, PlanError> {
-    serde_json::from_str::<Written>(text)
-        .map(|w| w.tasks)
-        .map_err(|e| PlanError::Unreadable(e.to_string()))
+    serde_json::from_str::<Written>(text).map(|w| w.tasks).map_err(|e| PlanError::Unreadable(e.to_string()))
 }
 
 /// Whether the tasks are a DAG that can be carried out.

@@ -138,53 +138,82 @@ fn begin(tape: &mut Tape) {
     tape.raw("person:anna", "job.submitted", json!({"kind": "story", "title": "Total ignores quantities"}))
         .raw("node:n1", "job.started", json!({"run": 1}))
         .tell("node:n1", &accepted(engine()))
-        .raw("node:n1", "effect.intended", json!({"key": "baseline", "class": "repeatable", "attempt": 1, "what": {"test": "python3 -m unittest -v"}}))
+        .raw(
+            "node:n1",
+            "effect.intended",
+            json!({"key": "baseline", "class": "repeatable", "attempt": 1, "what": {"test": "python3 -m unittest -v"}}),
+        )
         .raw("node:n1", "effect.completed", json!({"key": "baseline", "attempt": 1, "result": {}}))
-        .tell("node:n1", &StoryEvent::Baseline {
-            outcome: BaselineOutcome::Failing,
-            why: "1 of 3 tests fail on the base".into(),
-            failing: vec!["test_total".into()],
-            passed: 2,
-            failed: 1,
-            runs: vec![run("exit 1")],
-            effect: "baseline".into(),
-        })
+        .tell(
+            "node:n1",
+            &StoryEvent::Baseline {
+                outcome: BaselineOutcome::Failing,
+                why: "1 of 3 tests fail on the base".into(),
+                failing: vec!["test_total".into()],
+                passed: 2,
+                failed: 1,
+                runs: vec![run("exit 1")],
+                effect: "baseline".into(),
+            },
+        )
         .tell("node:n1", &StoryEvent::Phase { phase: Phase::Design, round: 0 })
-        .tell("node:n1", &StoryEvent::Localised {
-            candidates: vec![Candidate {
-                path: "cart.py".into(),
-                function: "Cart.total".into(),
-                line: 8,
-                score: 11,
-                reasons: vec!["a failing test calls total".into()],
-            }],
-            considered: 5,
-        })
-        .tell("node:n1", &StoryEvent::Bundle {
-            hash: "bb".repeat(32),
-            role: "architect".into(),
-            phase: Phase::Design,
-            task: Some("design".into()),
-            tokens: 420,
-            position: 8,
-            sections: vec![SectionNote { kind: "story".into(), id: "k3m9x2p7qa".into(), tokens: 80, why: None }],
-            omitted: vec![SectionNote { kind: "file list".into(), id: "base".into(), tokens: 900, why: Some("over budget".into()) }],
-        })
-        .tell("agent:architect/architect", &StoryEvent::Design {
-            summary: "The total adds prices and forgets quantities.".into(),
-            approach: "Multiply price by quantity.".into(),
-            risks: vec!["Empty carts.".into()],
-            bundle: "bb".repeat(32),
-            effect: "design".into(),
-            spend: spend(800, 60, 9_000),
-        })
-        .tell("agent:architect/architect", &StoryEvent::Plan {
-            tasks: vec![TaskNote { id: "t1".into(), title: "Fix the total".into(), depends_on: vec![], files: vec!["cart.py".into()] }],
-            refused: None,
-            bundle: "cc".repeat(32),
-            effect: "plan".into(),
-            spend: spend(300, 30, 4_000),
-        });
+        .tell(
+            "node:n1",
+            &StoryEvent::Localised {
+                candidates: vec![Candidate {
+                    path: "cart.py".into(),
+                    function: "Cart.total".into(),
+                    line: 8,
+                    score: 11,
+                    reasons: vec!["a failing test calls total".into()],
+                }],
+                considered: 5,
+            },
+        )
+        .tell(
+            "node:n1",
+            &StoryEvent::Bundle {
+                hash: "bb".repeat(32),
+                role: "architect".into(),
+                phase: Phase::Design,
+                task: Some("design".into()),
+                tokens: 420,
+                position: 8,
+                sections: vec![SectionNote { kind: "story".into(), id: "k3m9x2p7qa".into(), tokens: 80, why: None }],
+                omitted: vec![SectionNote {
+                    kind: "file list".into(),
+                    id: "base".into(),
+                    tokens: 900,
+                    why: Some("over budget".into()),
+                }],
+            },
+        )
+        .tell(
+            "agent:architect/architect",
+            &StoryEvent::Design {
+                summary: "The total adds prices and forgets quantities.".into(),
+                approach: "Multiply price by quantity.".into(),
+                risks: vec!["Empty carts.".into()],
+                bundle: "bb".repeat(32),
+                effect: "design".into(),
+                spend: spend(800, 60, 9_000),
+            },
+        )
+        .tell(
+            "agent:architect/architect",
+            &StoryEvent::Plan {
+                tasks: vec![TaskNote {
+                    id: "t1".into(),
+                    title: "Fix the total".into(),
+                    depends_on: vec![],
+                    files: vec!["cart.py".into()],
+                }],
+                refused: None,
+                bundle: "cc".repeat(32),
+                effect: "plan".into(),
+                spend: spend(300, 30, 4_000),
+            },
+        );
 }
 
 fn build(tape: &mut Tape) {
@@ -217,23 +246,31 @@ fn build(tape: &mut Tape) {
 
 fn end(tape: &mut Tape) {
     let gate = "k3m9x2p7qa-0".to_owned();
-    tape.tell("node:n1", &StoryEvent::GateOpened {
+    tape.tell(
+        "node:n1",
+        &StoryEvent::GateOpened {
             gate: gate.clone(),
             attempt: 0,
             question: "Commit attempt 0?".into(),
             evidence: vec!["target fixed".into()],
             expires_at: Timestamp(START + 600_000_000),
-        })
-        .raw("node:n1", "job.waiting", json!({"what": "Commit attempt 0?"}))
-        .tell("person:anna", &StoryEvent::GateDecided {
+        },
+    )
+    .raw("node:n1", "job.waiting", json!({"what": "Commit attempt 0?"}))
+    .tell(
+        "person:anna",
+        &StoryEvent::GateDecided {
             gate,
             attempt: 0,
             decision: GateDecision::Approved,
             by: "anna".into(),
             comment: "looks right".into(),
             at: Timestamp(START + 26_000),
-        })
-        .tell("node:n1", &StoryEvent::Committed {
+        },
+    )
+    .tell(
+        "node:n1",
+        &StoryEvent::Committed {
             attempt: 0,
             commit: "fedcba9876543210fedcba9876543210fedcba98".into(),
             branch: "fleet/k3m9x2p7qa".into(),
@@ -241,8 +278,16 @@ fn end(tape: &mut Tape) {
             bundle_bytes: 913,
             trailers: vec!["Fleet-Job: k3m9x2p7qa".into(), "Approved-by: anna".into()],
             effect: "commit".into(),
-        })
-        .tell("node:n1", &StoryEvent::Skipped { phase: Phase::Docs, reason: "the story asks for no documentation".into() })
-        .tell("node:n1", &StoryEvent::Ended { success: true, summary: "attempt 0 was verified and committed".into(), best: Some(0) })
-        .raw("node:n1", "job.ended", json!({"state": "succeeded", "outcome": {"success": true, "summary": "attempt 0 was verified and committed"}}));
+        },
+    )
+    .tell("node:n1", &StoryEvent::Skipped { phase: Phase::Docs, reason: "the story asks for no documentation".into() })
+    .tell(
+        "node:n1",
+        &StoryEvent::Ended { success: true, summary: "attempt 0 was verified and committed".into(), best: Some(0) },
+    )
+    .raw(
+        "node:n1",
+        "job.ended",
+        json!({"state": "succeeded", "outcome": {"success": true, "summary": "attempt 0 was verified and committed"}}),
+    );
 }

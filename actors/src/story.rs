@@ -96,14 +96,8 @@ fn default_results() -> ResultsFormat {
 }
 
 /// What counts as a test file when the story doesn't say: the conventions of the three languages.
-const DEFAULT_TEST_FILES: &[&str] = &[
-    "tests/**",
-    "test/**",
-    "**/test_*.py",
-    "**/*_test.py",
-    "**/*.test.js",
-    "**/*.test.mjs",
-];
+const DEFAULT_TEST_FILES: &[&str] =
+    &["tests/**", "test/**", "**/test_*.py", "**/*_test.py", "**/*.test.js", "**/*.test.mjs"];
 
 const SKELETON: &str = "---\\ntitle: What is wanted\\ntest: python3 -m unittest -v\\nresults: unittest\\n---\\n\\nThe story in your own words.";
 
@@ -119,8 +113,7 @@ impl Story {
             });
         }
         let parts = Parts::split(text)?;
-        let front: FrontMatter =
-            serde_saphyr::from_str(parts.front).map_err(|e| parts.yaml_error(&e))?;
+        let front: FrontMatter = serde_saphyr::from_str(parts.front).map_err(|e| parts.yaml_error(&e))?;
         parts.check(&front)?;
         Ok(Self {
             title: front.title.trim().to_owned(),
@@ -171,15 +164,12 @@ const FENCE_LINES: usize = 1;
 impl<'a> Parts<'a> {
     fn split(text: &'a str) -> Result<Self, StoryError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let after = text
-            .strip_prefix("---\n")
-            .or_else(|| text.strip_prefix("---\r\n"))
-            .ok_or_else(|| StoryError {
-                line: 1,
-                column: 1,
-                what: "the file does not start with a front matter".into(),
-                remedy: format!("start it with a line `---`, for example:\n{}", SKELETON.replace("\\n", "\n")),
-            })?;
+        let after = text.strip_prefix("---\n").or_else(|| text.strip_prefix("---\r\n")).ok_or_else(|| StoryError {
+            line: 1,
+            column: 1,
+            what: "the file does not start with a front matter".into(),
+            remedy: format!("start it with a line `---`, for example:\n{}", SKELETON.replace("\\n", "\n")),
+        })?;
         let mut offset = 0;
         for line in after.split_inclusive('\n') {
             if line.trim_end() == "---" {
@@ -199,12 +189,7 @@ impl<'a> Parts<'a> {
         let at = error.location();
         let (line, column) = at.map_or((0, 1), |l| (l.line() as usize, l.column() as usize));
         let what = first_line(&error.to_string());
-        StoryError {
-            line: FENCE_LINES + line,
-            column: column.max(1),
-            remedy: remedy_for(&what),
-            what,
-        }
+        StoryError { line: FENCE_LINES + line, column: column.max(1), remedy: remedy_for(&what), what }
     }
 
     /// What the types can't say: emptiness, length, globs that parse.
@@ -233,22 +218,12 @@ impl<'a> Parts<'a> {
 
     /// An error at the line on which `key` is written.
     fn at(&self, key: &str, what: &str, remedy: &str) -> StoryError {
-        let line = self
-            .front
-            .lines()
-            .position(|l| l.split(':').next().is_some_and(|k| k.trim() == key))
-            .unwrap_or(0);
-        StoryError {
-            line: FENCE_LINES + line + 1,
-            column: 1,
-            what: what.into(),
-            remedy: remedy.into(),
-        }
+        let line = self.front.lines().position(|l| l.split(':').next().is_some_and(|k| k.trim() == key)).unwrap_or(0);
+        StoryError { line: FENCE_LINES + line + 1, column: 1, what: what.into(), remedy: remedy.into() }
     }
 }
 
-const TEST_REMEDY: &str =
-    "add the command that runs the tests, for example `test: python3 -m unittest -v`";
+const TEST_REMEDY: &str = "add the command that runs the tests, for example `test: python3 -m unittest -v`";
 
 fn remedy_for(what: &str) -> String {
     if what.contains("missing field") && what.contains("test") {

@@ -83,6 +83,38 @@ pub(crate) async fn result(
     Ok((told, bytes).into_response())
 }
 
+/// `GET /api/v1/jobs/{id}/patches/{attempt}`: what an attempt wants to change, as a diff. Raw: who shows it escapes it.
+pub(crate) async fn patch(
+    State(shared): State<Shared>,
+    Extension(who): Extension<Principal>,
+    Path((id, attempt)): Path<(String, u32)>,
+) -> Result<Response, ApiError> {
+    require_level(&who, AccessLevel::Viewer)?;
+    let record = find(&shared, &id).await?;
+    let digest = patch_of(&history(&shared, &record.id).await?, attempt);
+    let digest = digest.ok_or_else(|| {
+        ApiError::not_found(
+            format!("attempt {attempt} of job {id} proposed no change"),
+            format!("see the attempts with `fleet job report {id}`"),
+        )
+    })?;
+    let bytes = shared.node.blobs.get(&digest).await.map_err(|e| {
+        ApiError::not_found(format!("the patch isn't kept here any more: {e}"), "submit the story again")
+    })?;
+    let kind = [(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")];
+    Ok((kind, bytes).into_response())
+}
+
+fn patch_of(events: &[Envelope], attempt: u32) -> Option<Digest> {
+    let of = |event: &Envelope| match StoryEvent::read(&event.kind, &event.payload)?.ok()? {
+        StoryEvent::Proposal(proposal) if proposal.attempt == attempt => {
+            Digest::from_str(&proposal.patch()?.digest).ok()
+        }
+        _ => None,
+    };
+    events.iter().find_map(of)
+}
+
 /// The bundle of a job's commit, and the commit that it rests on.
 fn bundle_of(record: &JobRecord, events: &[Envelope]) -> Result<(Digest, String), ApiError> {
     let id = &record.id;

@@ -40,6 +40,7 @@ fn router(shared: Shared) -> Router {
         .route("/jobs/{id}/stop", post(jobs::stop))
         .route("/jobs/{id}/report", get(results::report))
         .route("/jobs/{id}/result", get(results::result))
+        .route("/jobs/{id}/patches/{attempt}", get(results::patch))
         .route("/approvals", get(approvals::list))
         .route("/approvals/{id}", post(approvals::decide))
         .route("/node", get(node::info))

@@ -33,7 +33,10 @@ pub struct Usage {
 #[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
 pub enum TokenEvent {
     /// `tokens` tokens were decoded and `text` became readable (part of a character or of a stop text is held back).
-    Text { text: String, tokens: u32 },
+    Text {
+        text: String,
+        tokens: u32,
+    },
     Done(Usage),
     Failed(EngineError),
 }

@@ -16,18 +16,18 @@ mod error;
 mod mock;
 mod request;
 mod stream;
-mod text;
 #[cfg(test)]
 mod testing;
+mod text;
 
 pub mod models;
 
 pub use actor::{EngineActor, EngineHandle, EngineMsg, TokenItem};
 pub use candle::{CandleEngine, CandleOptions};
-pub use mock::{MockAction, MockEngine, MockMode, MockOptions, Script, ScriptEntry};
 pub use completion::{Completion, Finish, TokenEvent, Usage};
 pub use config::{EngineConfig, build_engine};
 pub use engine::{Engine, EngineInfo, EngineKind, EngineState, EngineStats, PinId};
 pub use error::EngineError;
+pub use mock::{MockAction, MockEngine, MockMode, MockOptions, Script, ScriptEntry};
 pub use request::{ChatMessage, ChatRole, Constraint, Priority, Request, RequestTag, Sampling};
 pub use stream::TokenStream;

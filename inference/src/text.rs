@@ -38,7 +38,9 @@ impl TextOut {
 
     /// Length of the longest end of the held text that a stop text begins with.
     fn possible_stop(&self) -> usize {
-        let begins = |n: usize| self.stops.iter().any(|s| s.as_bytes().starts_with(&self.held.as_bytes()[self.held.len() - n..]));
+        let begins = |n: usize| {
+            self.stops.iter().any(|s| s.as_bytes().starts_with(&self.held.as_bytes()[self.held.len() - n..]))
+        };
         let longest = self.stops.iter().map(String::len).max().unwrap_or(0);
         (1..longest.min(self.held.len() + 1)).rev().find(|n| begins(*n)).unwrap_or(0)
     }

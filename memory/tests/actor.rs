@@ -46,7 +46,8 @@ fn project() -> ProjectId {
 
 fn story(body: &str) -> NewEvent {
     let entity = Entity { kind: "story".into(), id: "s".into(), title: "Story".into(), body: body.into() };
-    NewEvent::new(Author::Node("n1".into()), "story.accepted", json!({ "text": body })).with_facts(vec![Fact::Entity(entity)])
+    NewEvent::new(Author::Node("n1".into()), "story.accepted", json!({ "text": body }))
+        .with_facts(vec![Fact::Entity(entity)])
 }
 
 fn request(stream: &str, materials: Vec<Material>) -> BundleRequest {
@@ -87,8 +88,7 @@ async fn a_bundle_of_the_past_is_the_bundle_that_was_given_then() {
     writer.append(story("first")).await.unwrap();
     let then = house.memory.bundle(request("job/k3m9x2p7qa", Vec::new()), DEADLINE).await.unwrap();
     writer.append(story("second")).await.unwrap();
-    let again =
-        house.memory.bundle_at(request("job/k3m9x2p7qa", Vec::new()), then.position, DEADLINE).await.unwrap();
+    let again = house.memory.bundle_at(request("job/k3m9x2p7qa", Vec::new()), then.position, DEADLINE).await.unwrap();
     assert_eq!(then, again);
     house.system.shutdown().await;
 }

@@ -34,7 +34,8 @@ fn the_projects_own_sources_and_lock_file_are_left_alone() {
         let Ok(text) = fs::read_to_string(&path) else { continue };
         bytes += text.len();
         if let Cow::Owned(redacted) = redactor.redact(&project, &text) {
-            let kinds: Vec<&str> = redacted.split("⟦secret:").skip(1).filter_map(|rest| rest.split('⟧').next()).collect();
+            let kinds: Vec<&str> =
+                redacted.split("⟦secret:").skip(1).filter_map(|rest| rest.split('⟧').next()).collect();
             flagged.push(format!("{}: {}", path.display(), kinds.join(", ")));
         }
     }

@@ -7,9 +7,7 @@ use fleet_memory::bundle::scope::ScopeTable;
 use fleet_memory::bundle::{BundleRequest, ContextBundle, Material, pack};
 use fleet_memory::estimate_tokens;
 use fleet_memory::projection::Projection;
-use fleet_runtime::{
-    Author, Entity, EntityRef, Envelope, Fact, Generation, Hash, Position, Seq, StreamId, Timestamp,
-};
+use fleet_runtime::{Author, Entity, EntityRef, Envelope, Fact, Generation, Hash, Position, Seq, StreamId, Timestamp};
 use proptest::prelude::*;
 
 fn event(seq: u64, facts: Vec<Fact>) -> Envelope {
@@ -32,7 +30,12 @@ fn event(seq: u64, facts: Vec<Fact>) -> Envelope {
 }
 
 fn entity(kind: &str, id: &str, body: &str) -> Fact {
-    Fact::Entity(Entity { kind: kind.to_owned(), id: id.to_owned(), title: format!("{kind} {id}"), body: body.to_owned() })
+    Fact::Entity(Entity {
+        kind: kind.to_owned(),
+        id: id.to_owned(),
+        title: format!("{kind} {id}"),
+        body: body.to_owned(),
+    })
 }
 
 fn about_task(kind: &str, id: &str, task: &str) -> Fact {
@@ -47,7 +50,13 @@ fn folded(events: &[Envelope]) -> Projection {
 }
 
 fn material(id: &str, priority: u8, body: &str) -> Material {
-    Material { kind: "source file".to_owned(), id: id.to_owned(), title: id.to_owned(), body: body.to_owned(), priority }
+    Material {
+        kind: "source file".to_owned(),
+        id: id.to_owned(),
+        title: id.to_owned(),
+        body: body.to_owned(),
+        priority,
+    }
 }
 
 fn request(budget: u32, materials: Vec<Material>) -> BundleRequest {
@@ -78,8 +87,18 @@ fn ids(bundle: &ContextBundle) -> Vec<&str> {
 fn a_developer_reads_story_decision_and_own_task_and_is_told_what_is_left_out() {
     let events = [
         event(1, vec![entity("story", "s", "pages are wrong")]),
-        event(2, vec![entity("decision", "d1", "round up"), entity("task", "t1", "fix it"), entity("task", "t2", "other")]),
-        event(3, vec![entity("proposal", "p9", "another's work"), entity("decision", "d2", "for t2"), about_task("decision", "d2", "t2")]),
+        event(
+            2,
+            vec![entity("decision", "d1", "round up"), entity("task", "t1", "fix it"), entity("task", "t2", "other")],
+        ),
+        event(
+            3,
+            vec![
+                entity("proposal", "p9", "another's work"),
+                entity("decision", "d2", "for t2"),
+                about_task("decision", "d2", "t2"),
+            ],
+        ),
     ];
     let bundle = bundle(&events, &request(10_000, vec![material("pages.py", 1, "def f(): pass")]));
     assert_eq!(ids(&bundle), ["s", "d1", "t1", "pages.py"]);

@@ -100,9 +100,9 @@ const KINDS: &[(&str, &str)] = &[
     ("netrc-password", "machine git.example login ada pass¤word «{A16}»"),
     ("command-password", "cu¤rl -s -u ada:«{A12}9» https://host/api"),
     ("password-hash", "root:«$6${A16}${A86}»:19000"),
-    ("password", "password = \"«{A10}7»\""),
-    ("password", "{\"db_password\": \"«{A12}3»\"}"),
-    ("password", "{\\\"password\\\":\\\"«{A12}3»\\\"}"),
+    ("password", "pass¤word = \"«{A10}7»\""),
+    ("password", "{\"db_pass¤word\": \"«{A12}3»\"}"),
+    ("password", "{\\\"pass¤word\\\":\\\"«{A12}3»\\\"}"),
     ("password-bare", "^DB_PASSWORD=«{A18}»"),
     ("password-bare", "^  password: «{A18}»"),
     ("secret", "client_secret: '«{A32}»'"),
@@ -260,8 +260,21 @@ fn hashes_uuids_and_ordinary_logs_are_left_alone() {
     let (redactor, project) = (redactor(), project());
     let mut rng = Rng(4);
     let contexts = [
-        "commit {}", "rev = \"{}\"", "\"hash\": \"{}\"", "checksum = \"{}\"", "prev_hash: {}", "token = \"{}\"", "id={}", "digest: sha256:{}",
-        "fleet/{}", "key {}", "secret of {}", "{}  Cargo.lock", "the token was {} before", "idempotency_key: \"{}\"", "password hash {}",
+        "commit {}",
+        "rev = \"{}\"",
+        "\"hash\": \"{}\"",
+        "checksum = \"{}\"",
+        "prev_hash: {}",
+        "token = \"{}\"",
+        "id={}",
+        "digest: sha256:{}",
+        "fleet/{}",
+        "key {}",
+        "secret of {}",
+        "{}  Cargo.lock",
+        "the token was {} before",
+        "idempotency_key: \"{}\"",
+        "password hash {}",
     ];
     for context in contexts {
         for length in [7, 8, 10, 12, 32, 40, 64] {

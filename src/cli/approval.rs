@@ -1,12 +1,13 @@
 //! `fleet approval …`: what waits for a person, and the person's word.
 
 use fleet_actors::gate::Approval;
-use fleet_api::wire;
+use fleet_api::{plain, wire};
 
 use super::args::{ApprovalCommand, Global, Verdict};
 use super::client::Client;
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
+use super::gate::{describe, how_to_decide};
 use super::table;
 use super::terminal::Terminal;
 
@@ -15,6 +16,7 @@ pub async fn run(global: &Global, terminal: &Terminal, command: &ApprovalCommand
     let client = Client::open(global).await?;
     match command {
         ApprovalCommand::List => list(&client, terminal).await,
+        ApprovalCommand::Show { id } => show(&client, terminal, id).await,
         ApprovalCommand::Approve(args) => {
             decide(&client, terminal, args, wire::Verdict::Approve).await
         }
@@ -46,6 +48,29 @@ async fn list(client: &Client, terminal: &Terminal) -> Outcome {
         table::row(&mut table, cells);
     }
     terminal.data(table::text(&table))?;
+    Ok(Exit::Ok)
+}
+
+async fn show(client: &Client, terminal: &Terminal, given: &str) -> Outcome {
+    let waiting = client.approvals().await?;
+    let id = resolve(&waiting, given)?;
+    let Some(approval) = waiting.iter().find(|approval| approval.id == id) else {
+        return Err(Failure::new(
+            Exit::NotFoundOrConflict,
+            format!("no approval {:?} is open", plain::line(given)),
+            "list what waits with `fleet approval list`",
+        ));
+    };
+    let patch = client.patch(&approval.job, approval.attempt).await?;
+    if terminal.json_wanted() {
+        let mut shown = serde_json::to_value(approval).unwrap_or_default();
+        shown["patch"] = patch.into();
+        terminal.json(&shown)?;
+        return Ok(Exit::Ok);
+    }
+    terminal.data(describe(approval))?;
+    terminal.data(format_args!("\n{}", plain::text(patch.trim_end())))?;
+    terminal.note(format_args!("\n{}", how_to_decide(&approval.id)));
     Ok(Exit::Ok)
 }
 

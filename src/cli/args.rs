@@ -214,6 +214,11 @@ pub struct Wait {
 pub enum ApprovalCommand {
     /// List what waits for a decision.
     List,
+    /// Show what is asked, on what evidence, and the change itself.
+    Show {
+        /// The approval's id, or the job's when only one of it is open.
+        id: String,
+    },
     /// Accept.
     Approve(Verdict),
     /// Refuse.

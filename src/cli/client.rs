@@ -146,6 +146,14 @@ impl Client {
         response.text().await.map_err(|e| self.unreachable(&e))
     }
 
+    /// What an attempt wants to change, as a diff; not escaped.
+    pub async fn patch(&self, id: &str, attempt: u32) -> Result<String, Failure> {
+        let path = format!("/jobs/{}/patches/{attempt}", part(id));
+        let response = self.send(self.request(Method::GET, &path).timeout(ANSWER)).await?;
+        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Fetches the git bundle with the job's commit into a file; gives the commit that it rests on.
     pub async fn result(&self, id: &str, to: &Path) -> Result<String, Failure> {
         let path = format!("/jobs/{}/result", part(id));

@@ -74,13 +74,19 @@ pub async fn import(
     job: &str,
     path: &Path,
 ) -> Result<(String, String), Failure> {
+    let path = path.canonicalize().map_err(|e| {
+        Failure::input(
+            format!("can't use the repository {}: {e}", path.display()),
+            format!("name it again: fleet job fetch {job} --repo PATH"),
+        )
+    })?;
     let place = tempfile::tempdir()
         .map_err(|e| Failure::internal(format!("can't make a temporary directory: {e}"), ""))?;
     let bundle = place.path().join("result.bundle");
     let base = client.result(job, &bundle).await?;
     let base: CommitId = base.parse().map_err(|e: RepoError| Failure::internal(e.to_string(), ""))?;
     let branch = format!("fleet/{job}");
-    let imported = repo::import_result(path, &bundle, &base, &branch);
+    let imported = repo::import_result(&path, &bundle, &base, &branch);
     let commit = imported.map_err(|e| not_imported(&e, job))?;
     Ok((commit.to_string(), branch))
 }
@@ -90,7 +96,7 @@ fn not_imported(error: &RepoError, job: &str) -> Failure {
         RepoError::BranchExists { .. } => Exit::NotFoundOrConflict,
         _ => Exit::BadInput,
     };
-    Failure::new(exit, error.to_string(), format!("then: fleet job fetch {job} --repo PATH"))
+    Failure::new(exit, error.to_string(), format!("mend that, then: fleet job fetch {job} --repo PATH"))
 }
 
 async fn save_report(

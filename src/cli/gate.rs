@@ -13,7 +13,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::terminal::Terminal;
 
-const ASK: &str = "approve? [y]es, [n]o, [l]ater: ";
+const ASK: &str = "approve? [y]es, [n]o, [d]iff, [l]ater: ";
 
 /// A line that was typed; none when stdin is closed.
 pub type Asked = Option<String>;
@@ -76,6 +76,14 @@ impl Gate {
         }
     }
 
+    async fn show_change(&self) -> Result<(), Failure> {
+        if let Some(approval) = &self.open {
+            let patch = self.client.patch(&approval.job, approval.attempt).await?;
+            self.terminal.note(plain::text(patch.trim_end()));
+        }
+        Ok(())
+    }
+
     /// Acts on an answer; gives back what to say about it.
     pub async fn take(&mut self, asked: Asked) -> Result<Option<String>, Failure> {
         let Some(approval) = &self.open else {
@@ -85,6 +93,11 @@ impl Gate {
         let verdict = match asked.as_deref().map(|line| line.trim().to_lowercase()) {
             Some(line) if matches!(line.as_str(), "y" | "yes" | "approve") => Verdict::Approve,
             Some(line) if matches!(line.as_str(), "n" | "no" | "reject") => Verdict::Reject,
+            Some(line) if matches!(line.as_str(), "d" | "diff") => {
+                self.show_change().await?;
+                self.terminal.prompt(ASK);
+                return Ok(None);
+            }
             Some(line) if !matches!(line.as_str(), "l" | "later") => {
                 self.terminal.prompt(ASK);
                 return Ok(None);
@@ -104,15 +117,20 @@ impl Gate {
     }
 }
 
-/// What is asked, for people.
+/// What is asked and on what evidence, for people.
 pub fn describe(approval: &Approval) -> String {
-    let question = plain::text(&approval.question).into_owned();
-    format!("\napproval {}: {question}", approval.id)
+    let mut text = format!("approval {}: {}", approval.id, plain::line(&approval.question));
+    for evidence in &approval.evidence {
+        text.push_str(&format!("\n  - {}", plain::line(evidence)));
+    }
+    text
 }
 
-/// The commands that decide.
+/// The commands that show and decide.
 pub fn how_to_decide(id: &str) -> String {
-    format!("decide with: fleet approval approve {id}\n         or: fleet approval reject {id}")
+    format!(
+        "see the change: fleet approval show {id}\ndecide:         fleet approval approve {id}\n            or: fleet approval reject {id}"
+    )
 }
 
 /// One thread reads stdin for the rest of the process's life: a read that waits can't be taken back.

@@ -153,7 +153,7 @@ async fn stop(client: &Client, terminal: &Terminal, id: &str, reason: &str) -> O
     if terminal.json_wanted() {
         terminal.json(&job)?;
     } else {
-        terminal.data(format_args!("{}  {}", job.id, job.state.to_string()))?;
+        terminal.data(format_args!("{}  {}", job.id, job.state))?;
     }
     Ok(Exit::Ok)
 }

@@ -4,15 +4,20 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use fleet_memory::SecretRedactor;
 use fleet_runtime::job::Jobs;
 use fleet_runtime::{BlobStore, JobId, OpenReport, SqliteJournal};
+use tokio::task::JoinHandle;
 
 use super::identity::Identity;
 use crate::config::Config;
 use crate::state::{StateDir, create_private};
+
+/// How often the bases of ended jobs are removed.
+const SWEEP: Duration = Duration::from_secs(10 * 60);
 
 /// The opened stores.
 pub(super) struct Storage {
@@ -74,6 +79,8 @@ pub(super) fn empty_dir(dir: &Path) -> anyhow::Result<()> {
 
 /// Removes the bases of jobs that have ended or are gone. A base is a cache: it could be made again.
 pub(super) async fn drop_old_bases(bases: &Path, jobs: &Jobs) -> anyhow::Result<()> {
+    // What lies there is listed first: a job that begins in between isn't in the list yet, nor is its base.
+    let there: Vec<PathBuf> = std::fs::read_dir(bases)?.flatten().map(|entry| entry.path()).collect();
     let open: HashSet<String> = jobs
         .list()
         .await?
@@ -81,12 +88,35 @@ pub(super) async fn drop_old_bases(bases: &Path, jobs: &Jobs) -> anyhow::Result<
         .filter(|job| !job.state.is_ended())
         .map(|job| job.id.to_string())
         .collect();
-    for entry in std::fs::read_dir(bases)?.flatten() {
-        if !open.contains(entry.file_name().to_string_lossy().as_ref()) {
-            remove(&entry.path());
+    for base in there {
+        let job = base.file_name().unwrap_or_default().to_string_lossy();
+        if !open.contains(job.as_ref()) {
+            remove(&base);
         }
     }
     Ok(())
+}
+
+/// Removes the bases of ended jobs from time to time. Ends with its owner.
+pub(super) struct Janitor(JoinHandle<()>);
+
+impl Janitor {
+    pub(super) fn start(bases: PathBuf, jobs: Jobs) -> Self {
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(SWEEP).await;
+                if let Err(error) = drop_old_bases(&bases, &jobs).await {
+                    tracing::warn!(%error, "can't remove the bases of ended jobs");
+                }
+            }
+        }))
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// What is to be done with a job's base when the job is deleted.

@@ -41,6 +41,7 @@ impl Place {
             port: free_port(),
         };
         place.configure(script, "");
+        fs::create_dir(place.temporary()).unwrap();
         make_repo(&place.repo());
         place
     }
@@ -68,6 +69,11 @@ impl Place {
         self.path().join("state")
     }
 
+    /// Where the node puts temporary files.
+    pub fn temporary(&self) -> PathBuf {
+        self.path().join("tmp")
+    }
+
     pub fn repo(&self) -> PathBuf {
         self.path().join("repo")
     }
@@ -89,6 +95,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fleetd"));
         command.arg("--config").arg(self.config()).arg("--state-dir").arg(self.state());
         command.env_remove("FLEET_STATE_DIR").env_remove("FLEET_LOG");
+        command.env("TMPDIR", self.temporary());
         command
     }
 
@@ -288,4 +295,35 @@ fn make_repo(repo: &Path) {
     fs::write(repo.join("tests/__init__.py"), "").unwrap();
     git(repo, &["add", "-A"]);
     git(repo, &["commit", "-q", "-m", "Add ranges"]);
+}
+
+/// Numbers that look random and are the same each time: where a test kills, it kills there again.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `bound` (Knuth's MMIX generator; the high bits are the good ones).
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// Command lines of processes that mention this text.
+pub fn processes_with(text: &str) -> Vec<String> {
+    let command_line = |entry: fs::DirEntry| {
+        let line = fs::read(entry.path().join("cmdline")).ok()?;
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        line.contains(text).then_some(line)
+    };
+    fs::read_dir("/proc").unwrap().flatten().filter_map(command_line).collect()
+}
+
+/// Files and directories directly below a directory; none if it isn't there.
+pub fn entries(dir: &Path) -> Vec<PathBuf> {
+    let listed = fs::read_dir(dir).into_iter().flatten().flatten();
+    listed.map(|entry| entry.path()).collect()
 }

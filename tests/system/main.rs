@@ -6,5 +6,7 @@
 mod bad_input;
 mod crash;
 mod harness;
+mod kill;
+mod misbehaviour;
 mod start;
 mod story;

@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 pub use rank::{Standing, rank};
 pub use schedule::Slot;
+use schedule::Suspects;
 
 use crate::event::{BaselineOutcome, GateDecision, Measured, Phase, Proposal, StoryEvent};
 use crate::spec::Approve;
@@ -143,7 +144,7 @@ pub struct StoryCore {
     baseline: Option<(BaselineOutcome, String)>,
     designed: bool,
     plan: Option<Option<String>>,
-    suspects: Option<u32>,
+    suspects: Option<Suspects>,
     attempts: BTreeMap<u32, Attempt>,
     ranked: Option<(u32, Option<u32>)>,
     best: Option<u32>,
@@ -159,11 +160,7 @@ impl StoryCore {
     /// A story of which nothing has happened yet.
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits: Limits {
-                proposals: limits.proposals.max(1),
-                candidates: limits.candidates.max(1),
-                ..limits
-            },
+            limits: Limits { proposals: limits.proposals.max(1), candidates: limits.candidates.max(1), ..limits },
             accepted: false,
             phase: None,
             baseline: None,
@@ -199,7 +196,7 @@ impl StoryCore {
                 self.tokens += spend.tokens();
                 self.plan = Some(refused.clone());
             }
-            StoryEvent::Localised { candidates, .. } => self.suspects = u32::try_from(candidates.len()).ok(),
+            StoryEvent::Localised { candidates, .. } => self.suspects = Some(Suspects::of(candidates)),
             StoryEvent::Proposal(proposal) => self.apply_proposal(proposal),
             StoryEvent::Verdict { patch, measured, .. } => self.apply_verdict(patch, measured),
             StoryEvent::Ranked { round, places, winner, .. } => {
@@ -220,7 +217,8 @@ impl StoryCore {
     fn apply_proposal(&mut self, proposal: &Proposal) {
         self.tokens += proposal.spend.tokens();
         // What was executed once is known for every later attempt that comes to the same patch.
-        let same = |a: &&Attempt| proposal.patch().is_some_and(|p| a.proposal.patch().is_some_and(|q| q.digest == p.digest));
+        let same =
+            |a: &&Attempt| proposal.patch().is_some_and(|p| a.proposal.patch().is_some_and(|q| q.digest == p.digest));
         let verdict = self.attempts.values().find(same).and_then(|a| a.verdict.clone());
         let attempt = Attempt { proposal: proposal.clone(), verdict };
         self.attempts.entry(proposal.attempt).or_insert(attempt);
@@ -261,7 +259,9 @@ impl StoryCore {
         }
         match self.suspects {
             None => return Some(self.within(Phase::Design, 0, Command::Localise)),
-            Some(0) => return Some(self.fail("no function was found that a change could begin with".into())),
+            Some(Suspects { all: 0, .. }) => {
+                return Some(self.fail("no function was found that a change could begin with".into()));
+            }
             Some(_) => {}
         }
         if !self.designed {
@@ -328,9 +328,7 @@ impl StoryCore {
             None => vec![self.ask(winner)],
             Some((GateDecision::Approved, attempt, _)) => self.deliver(*attempt),
             Some((GateDecision::Rejected, _, said)) => self.fail(format!("rejected by {said}")),
-            Some((GateDecision::Expired, ..)) => {
-                self.fail("nobody decided before the approval expired".into())
-            }
+            Some((GateDecision::Expired, ..)) => self.fail("nobody decided before the approval expired".into()),
         }
     }
 
@@ -358,11 +356,7 @@ impl StoryCore {
     }
 
     fn within(&self, phase: Phase, round: u32, command: Command) -> Vec<Command> {
-        if self.phase == Some((phase, round)) {
-            vec![command]
-        } else {
-            vec![Command::Enter { phase, round }]
-        }
+        if self.phase == Some((phase, round)) { vec![command] } else { vec![Command::Enter { phase, round }] }
     }
 
     fn fail(&self, summary: String) -> Vec<Command> {

@@ -45,10 +45,8 @@ fn key(attempt: u32, measured: &Measured) -> Key {
 
 /// Ranks attempts; those without a change come last, in their own order.
 pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
-    let mut executed: Vec<(Key, u32, &Measured)> = attempts
-        .iter()
-        .filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (key(n, m), n, m)))
-        .collect();
+    let mut executed: Vec<(Key, u32, &Measured)> =
+        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (key(n, m), n, m))).collect();
     executed.sort_by_key(|(key, ..)| *key);
     let mut places = Vec::with_capacity(attempts.len());
     let mut before: Option<(u32, &Measured)> = None;
@@ -58,10 +56,12 @@ pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
         places.push(Place { attempt: *n, reason });
         before = Some((*n, measured));
     }
-    places.extend(attempts.iter().filter(|(_, a)| a.verdict.is_none()).map(|(&attempt, a)| Place {
-        attempt,
-        reason: without_verdict(a),
-    }));
+    places.extend(
+        attempts
+            .iter()
+            .filter(|(_, a)| a.verdict.is_none())
+            .map(|(&attempt, a)| Place { attempt, reason: without_verdict(a) }),
+    );
     let winner = executed.first().filter(|(_, _, m)| m.passes()).map(|(_, n, _)| *n);
     let reason = match (winner, places.first()) {
         (Some(n), Some(first)) => format!("attempt {n} stands first: {}", first.reason),

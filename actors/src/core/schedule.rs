@@ -6,6 +6,7 @@
 //! run or an earlier attempt had the same idea, begins afresh with the next suspect.
 
 use super::StoryCore;
+use crate::event::Candidate;
 
 /// One proposal to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,11 +23,39 @@ pub struct Slot {
     pub repairs: Option<u32>,
 }
 
+/// How many suspects there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Suspects {
+    pub(super) all: u32,
+    /// Those that much speaks against, compared with the first.
+    pub(super) strong: u32,
+}
+
+/// A suspect with less than this part of the first one's points isn't worth a proposal at first.
+const STRONG_PART: u32 = 4;
+
+impl Suspects {
+    pub(super) fn of(candidates: &[Candidate]) -> Self {
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let first = candidates.first().map_or(0, |c| c.score);
+        let strong = candidates.iter().take_while(|c| c.score.saturating_mul(STRONG_PART) >= first).count();
+        Self { all: count(candidates.len()), strong: count(strong) }
+    }
+}
+
 impl StoryCore {
+    /// Suspects that a round is spread over: the strong ones at first, then more, in case the
+    /// evidence misleads.
+    fn spread(&self, round: u32) -> u32 {
+        let Some(suspects) = self.suspects else { return 1 };
+        let wanted = if round == 0 { suspects.strong } else { suspects.all };
+        wanted.clamp(1, self.limits.candidates)
+    }
+
     /// The slots of a round, in order. Rounds before it must be complete.
     pub fn slots(&self, round: u32) -> Vec<Slot> {
         let n = self.limits.proposals;
-        let k = self.suspects.unwrap_or(1).clamp(1, self.limits.candidates);
+        let k = self.spread(round);
         (0..n)
             .map(|i| {
                 let attempt = round * n + i;
@@ -35,7 +64,7 @@ impl StoryCore {
                 }
                 let before = attempt - n;
                 if self.repairable(before) {
-                    let candidate = self.candidate_of(before, k);
+                    let candidate = self.candidate_of(before);
                     Slot { attempt, round, candidate, greedy: false, repairs: Some(before) }
                 } else {
                     Slot { attempt, round, candidate: (i + round) % k, greedy: false, repairs: None }
@@ -57,14 +86,15 @@ impl StoryCore {
     }
 
     /// The suspect that an attempt was about.
-    fn candidate_of(&self, attempt: u32, k: u32) -> u32 {
+    fn candidate_of(&self, attempt: u32) -> u32 {
         let round = attempt / self.limits.proposals;
         let i = attempt % self.limits.proposals;
+        let k = self.spread(round);
         if round == 0 {
             return i % k;
         }
         match self.attempts.get(&attempt).and_then(|a| a.proposal.repairs) {
-            Some(before) if before < attempt => self.candidate_of(before, k),
+            Some(before) if before < attempt => self.candidate_of(before),
             _ => (i + round) % k,
         }
     }

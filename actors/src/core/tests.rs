@@ -121,24 +121,12 @@ fn design() -> StoryEvent {
 }
 
 fn plan(refused: Option<String>) -> StoryEvent {
-    StoryEvent::Plan {
-        tasks: vec![],
-        refused,
-        bundle: "b".into(),
-        effect: "plan".into(),
-        spend: Spend::default(),
-    }
+    StoryEvent::Plan { tasks: vec![], refused, bundle: "b".into(), effect: "plan".into(), spend: Spend::default() }
 }
 
 fn localised(n: u8) -> StoryEvent {
     let candidates = (0..n)
-        .map(|i| Candidate {
-            path: "a.py".into(),
-            function: format!("f{i}"),
-            line: 1,
-            score: 1,
-            reasons: vec![],
-        })
+        .map(|i| Candidate { path: "a.py".into(), function: format!("f{i}"), line: 1, score: 1, reasons: vec![] })
         .collect();
     StoryEvent::Localised { candidates, considered: 9 }
 }
@@ -239,9 +227,9 @@ fn check_command(events: &[StoryEvent], command: &Command) {
     let passed = events.iter().any(|e| {
         matches!(e, StoryEvent::Verdict { patch, measured, .. } if Some(patch) == digest.as_ref() && measured.passes())
     });
-    let approved = events.iter().any(|e| {
-        matches!(e, StoryEvent::GateDecided { decision: GateDecision::Approved, attempt: a, .. } if a == attempt)
-    });
+    let approved = events.iter().any(
+        |e| matches!(e, StoryEvent::GateDecided { decision: GateDecision::Approved, attempt: a, .. } if a == attempt),
+    );
     assert!(passed && approved, "commit of {attempt}: passed {passed}, approved {approved}");
 }
 
@@ -299,14 +287,7 @@ fn attempts(measured: Vec<Measured>) -> BTreeMap<u32, Attempt> {
 }
 
 fn passing(lines_changed: u32) -> Measured {
-    Measured {
-        applies: true,
-        builds: true,
-        target_fixed: true,
-        passed: 5,
-        lines_changed,
-        ..Measured::default()
-    }
+    Measured { applies: true, builds: true, target_fixed: true, passed: 5, lines_changed, ..Measured::default() }
 }
 
 #[test]
@@ -354,9 +335,7 @@ fn when_the_budget_is_used_up_the_missing_proposals_are_forgone() {
 #[test]
 fn a_repair_answers_a_run_and_begins_afresh_where_there_was_none() {
     let mut core = StoryCore::new(limits(Approve::Ask));
-    for event in
-        [accepted(), baseline(BaselineOutcome::Failing), design(), plan(None), localised(2)]
-    {
+    for event in [accepted(), baseline(BaselineOutcome::Failing), design(), plan(None), localised(2)] {
         core.apply(&event);
     }
     let slots = core.slots(0);
@@ -379,11 +358,29 @@ fn what_was_rejected_ends_with_who_and_why() {
     core.accepted = true;
     core.baseline = Some((BaselineOutcome::Failing, String::new()));
     core.designed = true;
-    core.suspects = Some(1);
+    core.suspects = Some(Suspects { all: 1, strong: 1 });
     core.plan = Some(None);
     core.ranked = Some((0, Some(0)));
     core.apply(&decided(0, GateDecision::Rejected, "anna"));
     core.apply(&decided(0, GateDecision::Approved, "boris"));
     let [Command::End { success: false, summary, .. }] = &core.next()[..] else { panic!() };
     assert_eq!(summary, "rejected by anna: so");
+}
+
+#[test]
+fn a_suspect_that_little_speaks_against_gets_no_proposal_at_first() {
+    let candidate =
+        |score| Candidate { path: "a.py".into(), function: format!("f{score}"), line: 1, score, reasons: vec![] };
+    let mut core = StoryCore::new(limits(Approve::Ask));
+    let candidates = [12, 3, 2].map(candidate).to_vec();
+    core.apply(&StoryEvent::Localised { candidates, considered: 3 });
+    let first: Vec<u32> = core.slots(0).iter().map(|s| s.candidate).collect();
+    assert_eq!(first, [0, 1, 0]);
+    let candidates = [12, 2, 2].map(candidate).to_vec();
+    core.apply(&StoryEvent::Localised { candidates, considered: 3 });
+    assert_eq!(
+        core.slots(0).iter().map(|s| (s.candidate, s.greedy)).collect::<Vec<_>>(),
+        [(0, true), (0, false), (0, false)]
+    );
+    assert_eq!(core.slots(1).iter().map(|s| s.candidate).collect::<Vec<_>>(), [1, 0, 1]);
 }

@@ -16,10 +16,13 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// Events read at once when a closed gate is looked up.
 const PAGE: usize = 500;
 
+/// The open gates by id, each with the actor that decides it.
+type OpenGates = BTreeMap<String, (Approval, Ref<GateMsg>)>;
+
 /// Cheap to clone; clones know the same gates.
 #[derive(Clone)]
 pub struct Approvals {
-    open: Arc<Mutex<BTreeMap<String, (Approval, Ref<GateMsg>)>>>,
+    open: Arc<Mutex<OpenGates>>,
     journal: Arc<dyn Journal>,
 }
 
@@ -46,13 +49,7 @@ impl Approvals {
     }
 
     /// Decides a gate. `Ok` means recorded.
-    pub async fn decide(
-        &self,
-        id: &str,
-        answer: Decision,
-        by: Principal,
-        comment: &str,
-    ) -> Result<(), ApprovalError> {
+    pub async fn decide(&self, id: &str, answer: Decision, by: Principal, comment: &str) -> Result<(), ApprovalError> {
         // Before anything else: who may not decide is not told what was decided.
         if by.level < AccessLevel::Po {
             return Err(ApprovalError::NotAllowed { who: by.name });
@@ -68,10 +65,7 @@ impl Approvals {
             })
             .await;
         match asked {
-            Ok(answer) => answer
-                .take()
-                .unwrap_or_else(|why| Err(ApprovalError::Unavailable { why }))
-                .map(|_| ()),
+            Ok(answer) => answer.take().unwrap_or_else(|why| Err(ApprovalError::Unavailable { why })).map(|_| ()),
             // It was decided while the question was on its way.
             Err(AskError::Gone) => Err(self.closed(id).await),
             Err(e) => Err(ApprovalError::Unavailable { why: e.to_string() }),
@@ -120,7 +114,7 @@ impl Approvals {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, (Approval, Ref<GateMsg>)>> {
+    fn lock(&self) -> MutexGuard<'_, OpenGates> {
         // Entries are put in and taken out whole, so a panic elsewhere leaves the table consistent.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }

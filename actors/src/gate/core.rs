@@ -181,14 +181,8 @@ mod tests {
         let mut gate = GateCore::new(Timestamp(100));
         let po = person(AccessLevel::Po);
         assert_eq!(gate.expire("n1", Timestamp(99)), None);
-        assert!(matches!(
-            gate.answer(Decision::Approve, &po, Timestamp(100)),
-            Err(ApprovalError::Expired { .. })
-        ));
+        assert!(matches!(gate.answer(Decision::Approve, &po, Timestamp(100)), Err(ApprovalError::Expired { .. })));
         gate.apply(gate.expire("n1", Timestamp(100)).unwrap());
-        assert!(matches!(
-            gate.answer(Decision::Approve, &po, Timestamp(50)),
-            Err(ApprovalError::Expired { .. })
-        ));
+        assert!(matches!(gate.answer(Decision::Approve, &po, Timestamp(50)), Err(ApprovalError::Expired { .. })));
     }
 }

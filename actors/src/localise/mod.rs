@@ -88,13 +88,10 @@ impl Function {
 pub fn rank(evidence: &Evidence<'_>) -> Suspects {
     let all = read_functions(evidence);
     let (tests, sources): (Vec<Function>, Vec<Function>) = all.into_iter().partition(|f| f.is_test);
-    let suspected: Vec<&Function> =
-        sources.iter().filter(|f| !evidence.protected.is_match(&f.path)).collect();
+    let suspected: Vec<&Function> = sources.iter().filter(|f| !evidence.protected.is_match(&f.path)).collect();
     let clues = Clues::gather(evidence, &tests, &sources);
     let mut candidates: Vec<Candidate> = suspected.iter().map(|f| clues.judge(f)).collect();
-    candidates.sort_by(|a, b| {
-        b.score.cmp(&a.score).then_with(|| (&a.path, a.line).cmp(&(&b.path, b.line)))
-    });
+    candidates.sort_by(|a, b| b.score.cmp(&a.score).then_with(|| (&a.path, a.line).cmp(&(&b.path, b.line))));
     if candidates.first().is_some_and(|c| c.score > 0) {
         candidates.retain(|c| c.score > 0);
     }
@@ -189,9 +186,7 @@ impl Clues {
             reasons.push(reason);
         };
         let name = f.simple();
-        if let Some(frame) =
-            self.frames.iter().find(|x| x.path == f.path && (f.line..=f.last_line).contains(&x.line))
-        {
+        if let Some(frame) = self.frames.iter().find(|x| x.path == f.path && (f.line..=f.last_line).contains(&x.line)) {
             point(8, format!("the failure points at {}:{}", frame.path, frame.line));
         }
         if self.failing.called.contains(name) {
@@ -230,11 +225,8 @@ impl Clues {
 
     /// What is too common to be more than a hint.
     fn judge_words(&self, f: &Function, point: &mut impl FnMut(u32, String)) {
-        let words: Vec<String> = parts(&f.name)
-            .iter()
-            .map(|w| stem(w))
-            .filter(|w| self.story_words.contains(w))
-            .collect();
+        let words: Vec<String> =
+            parts(&f.name).iter().map(|w| stem(w)).filter(|w| self.story_words.contains(w)).collect();
         if !words.is_empty() {
             let points = u32::try_from(words.len()).unwrap_or(1).min(2);
             point(points, format!("the story speaks of {}", words.join(", ")));

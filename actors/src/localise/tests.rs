@@ -119,8 +119,14 @@ fn rust_tests_inside_the_source_are_test_code_and_point_at_what_they_call() {
 fn javascript_tests_without_functions_are_found_by_their_title() {
     let case = Case {
         files: vec![
-            file("slug.js", "function slugify(s) {\n  return s;\n}\nfunction other() {}\nmodule.exports = { slugify };\n"),
-            file("slug.test.js", "const { slugify } = require('./slug');\ntest('joins words', () => { assert.equal(slugify('a b'), 'a-b'); });\n"),
+            file(
+                "slug.js",
+                "function slugify(s) {\n  return s;\n}\nfunction other() {}\nmodule.exports = { slugify };\n",
+            ),
+            file(
+                "slug.test.js",
+                "const { slugify } = require('./slug');\ntest('joins words', () => { assert.equal(slugify('a b'), 'a-b'); });\n",
+            ),
         ],
         failing: vec!["joins words".into()],
         passing: vec![],

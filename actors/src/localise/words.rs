@@ -87,9 +87,9 @@ pub fn stem(word: &str) -> String {
 }
 
 const STOP_WORDS: &[&str] = &[
-    "the", "and", "for", "not", "but", "with", "that", "thi", "when", "then", "must", "should", "are", "was",
-    "has", "have", "from", "into", "than", "only", "all", "any", "each", "one", "two", "get", "set", "test",
-    "use", "used", "its", "there", "what", "which", "who", "does", "will", "can", "may", "more", "less",
+    "the", "and", "for", "not", "but", "with", "that", "thi", "when", "then", "must", "should", "are", "was", "has",
+    "have", "from", "into", "than", "only", "all", "any", "each", "one", "two", "get", "set", "test", "use", "used",
+    "its", "there", "what", "which", "who", "does", "will", "can", "may", "more", "less",
 ];
 
 /// The texts in quotes that failure output shows, such as expected and actual values.

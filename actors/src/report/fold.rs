@@ -71,8 +71,7 @@ impl Fold {
         let said = [text("summary"), text("why"), text("reason")].into_iter().find(|t| !t.is_empty());
         // What the story itself said stands unless the job was ended over its head.
         if self.report.outcome.source.is_none() || state == "stopped" {
-            self.report.outcome =
-                Outcome { state, summary: said.unwrap_or_default(), source: Some(at) };
+            self.report.outcome = Outcome { state, summary: said.unwrap_or_default(), source: Some(at) };
         }
     }
 
@@ -138,8 +137,7 @@ impl Fold {
             }),
             StoryEvent::Ended { success, summary, .. } => {
                 let state = if *success { "succeeded" } else { "failed" };
-                report.outcome =
-                    Outcome { state: state.into(), summary: summary.clone(), source: Some(at) };
+                report.outcome = Outcome { state: state.into(), summary: summary.clone(), source: Some(at) };
             }
             StoryEvent::Phase { .. } | StoryEvent::Skipped { .. } => {}
         }
@@ -147,7 +145,17 @@ impl Fold {
 
     fn accepted(&mut self, story: &StoryEvent, event: &Envelope, at: Source) {
         let StoryEvent::Accepted {
-            title, description, acceptance, constraints, repo, base_commit, build, test, seed, engine, ..
+            title,
+            description,
+            acceptance,
+            constraints,
+            repo,
+            base_commit,
+            build,
+            test,
+            seed,
+            engine,
+            ..
         } = story
         else {
             return;

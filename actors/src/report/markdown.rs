@@ -179,7 +179,12 @@ fn details(out: &mut Out, a: &AttemptEntry) {
         out.line(format!("- Stands where it stands because: {}", inline(&a.reason)));
     }
     if let Some(patch) = &a.patch {
-        out.line(format!("- Patch {} ({} bytes): {}", code(&patch.digest), patch.bytes, inline(&patch.files.join(", "))));
+        out.line(format!(
+            "- Patch {} ({} bytes): {}",
+            code(&patch.digest),
+            patch.bytes,
+            inline(&patch.files.join(", "))
+        ));
     }
     for run in &a.runs {
         let ended = format!("{}, {}", run.ended, seconds(run.wall_ms));
@@ -315,13 +320,7 @@ fn effects(out: &mut Out, report: &Report) {
 fn timeline(out: &mut Out, report: &Report) {
     out.heading("Timeline");
     for entry in &report.timeline {
-        out.line(format!(
-            "- {} {} {}: {}",
-            at(entry.source),
-            entry.source.at,
-            inline(&entry.by),
-            inline(&entry.text)
-        ));
+        out.line(format!("- {} {} {}: {}", at(entry.source), entry.source.at, inline(&entry.by), inline(&entry.text)));
     }
 }
 

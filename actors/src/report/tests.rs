@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use super::*;
-use crate::event::{StoryEvent, EngineLabel};
+use crate::event::{EngineLabel, StoryEvent};
 use crate::sample::{Tape, accepted, engine, whole};
 use serde_json::json;
 
@@ -47,7 +47,11 @@ fn a_stopped_job_is_not_told_as_anything_else() {
     let mut events = whole();
     events.truncate(14);
     let mut tape = Tape { events };
-    tape.raw("node:n1", "job.ended", json!({"state": "stopped", "outcome": {"success": false, "summary": "stopped by anna"}}));
+    tape.raw(
+        "node:n1",
+        "job.ended",
+        json!({"state": "stopped", "outcome": {"success": false, "summary": "stopped by anna"}}),
+    );
     let report = Report::from_events(&tape.events);
     assert_eq!((report.outcome.state.as_str(), report.outcome.summary.as_str()), ("stopped", "stopped by anna"));
 }
@@ -73,11 +77,10 @@ fn a_scripted_engine_is_named_in_the_first_lines() {
 #[test]
 fn nothing_that_a_model_wrote_is_markup_or_a_control_character() {
     let mut tape = Tape::new();
-    tape.tell("node:n1", &StoryEvent::Ended {
-        success: false,
-        summary: "# owned | <script> \u{1b}[2J **fine**".into(),
-        best: None,
-    });
+    tape.tell(
+        "node:n1",
+        &StoryEvent::Ended { success: false, summary: "# owned | <script> \u{1b}[2J **fine**".into(), best: None },
+    );
     let text = Report::from_events(&tape.events).to_markdown();
     assert!(!text.contains("<script>") && !text.contains('\u{1b}') && !text.contains(" **fine**"), "{text}");
 }

@@ -8,8 +8,8 @@
 use std::panic::AssertUnwindSafe;
 
 use fleet_inference::{ChatMessage, Constraint, RequestTag};
-use fleet_runtime::actor::{Actor, ActorError, Context, Json, Message, Ref};
 use fleet_runtime::Author;
+use fleet_runtime::actor::{Actor, ActorError, Context, Json, Message, Ref};
 use fleet_tools::gateway::{
     GatewayHandle, LoopGuard, LoopSign, ToolCall, ToolError, ToolResult, WorkspaceRef, WorkspaceSpec,
 };

@@ -61,6 +61,7 @@ pub struct Finished {
 }
 
 /// What a council is told.
+#[expect(clippy::large_enum_variant, reason = "a handful of messages a story; a box would only add a hop")]
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub enum CouncilMsg {
     /// Let an agent make this proposal.
@@ -113,9 +114,7 @@ impl Actor for Council {
             CouncilMsg::Propose(assignment) => self.propose(assignment, ctx).await,
             CouncilMsg::AgentUp { attempt, agent } => self.agent_up(attempt, &agent).await,
             CouncilMsg::Done(finished) => self.done(finished, ctx).await,
-            CouncilMsg::Broken(why) => {
-                self.args.story.tell(StoryMsg::Broken(why)).await.map_err(ActorError::failed)
-            }
+            CouncilMsg::Broken(why) => self.args.story.tell(StoryMsg::Broken(why)).await.map_err(ActorError::failed),
         }
     }
 
@@ -129,11 +128,7 @@ impl Actor for Council {
 }
 
 impl Council {
-    async fn propose(
-        &mut self,
-        assignment: Json<Assignment>,
-        ctx: &Context<CouncilMsg>,
-    ) -> Result<(), ActorError> {
+    async fn propose(&mut self, assignment: Json<Assignment>, ctx: &Context<CouncilMsg>) -> Result<(), ActorError> {
         let assignment = assignment.take().map_err(ActorError::Failed)?;
         let attempt = assignment.attempt;
         if self.open.contains_key(&attempt) {

@@ -55,10 +55,7 @@ async fn run(services: Services, ctx: JobContext) -> Result<JobOutcome, JobError
     let options = ChildOptions { restart: Restart::Temporary, ..ChildOptions::default() };
     let system = work.services.system.clone();
     let story = Guard { system: system.clone(), name: name.clone() };
-    system
-        .spawn::<StoryActor>(name, args, options)
-        .await
-        .map_err(|e| JobError::Crash(e.to_string()))?;
+    system.spawn::<StoryActor>(name, args, options).await.map_err(|e| JobError::Crash(e.to_string()))?;
     let result = tokio::select! {
         biased;
         () = work.ctx.cancel.cancelled() => Err(StepError::Cancelled),

@@ -35,7 +35,8 @@ pub(crate) fn test_source(files: &[SourceText], report: &TestReport) -> Option<M
         let Some(language) = Language::of(&file.path) else { continue };
         for span in functions(&file.text, language).unwrap_or_default() {
             let simple = span.name.rsplit(['.', ':']).next().unwrap_or(&span.name);
-            let failing = report.failing().any(|t| t.split(|c: char| !c.is_alphanumeric() && c != '_').any(|p| p == simple));
+            let failing =
+                report.failing().any(|t| t.split(|c: char| !c.is_alphanumeric() && c != '_').any(|p| p == simple));
             if failing && simple.len() > 3 {
                 texts.push(file.text.get(span.start..span.end).unwrap_or_default().to_owned());
             }
@@ -58,7 +59,13 @@ pub(crate) fn suspects(candidates: &[Candidate], shown: usize, files: &[SourceTe
         function_text(&file.text, &c.path, &c.function)
     };
     let of = |c: &Candidate| {
-        Some(material("source", &format!("{}:{}", c.path, c.function), &format!("{} in {}", c.function, c.path), source(c)?, 2))
+        Some(material(
+            "source",
+            &format!("{}:{}", c.path, c.function),
+            &format!("{} in {}", c.function, c.path),
+            source(c)?,
+            2,
+        ))
     };
     candidates.iter().take(shown).filter_map(of).collect()
 }

@@ -22,8 +22,8 @@ mod story;
 mod think;
 mod work;
 
-pub use council::{Assignment, CouncilMsg, Finding, Finished};
 pub use agent::AgentMsg;
+pub use council::{Assignment, CouncilMsg, Finding, Finished};
 pub use job::StoryJob;
 pub use services::{SecretGuard, Services};
 pub use story::StoryMsg;

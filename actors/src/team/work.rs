@@ -6,9 +6,9 @@ use std::sync::Arc;
 use fleet_runtime::job::{JobContext, JobError};
 use fleet_runtime::{Author, BlobError, EffectClass, EffectError, EffectSpec, JournalError};
 use fleet_tools::repo::{BaseRepo, CommitId, RepoError};
+use fleet_tools::results::{Format, TestReport};
 use fleet_tools::run::RunSummary;
 use fleet_tools::sandbox::{Limits as RunLimits, SandboxError};
-use fleet_tools::results::{Format, TestReport};
 use fleet_tools::verify::{VerifyError, VerifySpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -91,7 +91,9 @@ impl Work {
     async fn import(&self) -> Result<BaseRepo, StepError> {
         let digest = self.spec.base_pack.parse().map_err(|e| StepError::Failed(format!("base pack: {e}")))?;
         let pack = self.ctx.blobs.path(&digest).ok_or_else(|| {
-            StepError::Failed(format!("the base pack {digest} was never uploaded or was deleted; submit the story again"))
+            StepError::Failed(format!(
+                "the base pack {digest} was never uploaded or was deleted; submit the story again"
+            ))
         })?;
         let commit: CommitId =
             self.spec.base_commit.parse().map_err(|e: RepoError| StepError::Failed(e.to_string()))?;

@@ -87,7 +87,15 @@ fn a_node_that_dies_again_and_again_ends_with_the_same_tree_and_nothing_done_twi
         for (key, n) in outcomes(events) {
             assert_eq!(n, 1, "{key} has {n} outcomes");
         }
-        for kind in ["story.accepted", "story.baseline", "story.design", "story.plan", "story.gate_decided", "story.committed", "story.ended"] {
+        for kind in [
+            "story.accepted",
+            "story.baseline",
+            "story.design",
+            "story.plan",
+            "story.gate_decided",
+            "story.committed",
+            "story.ended",
+        ] {
             assert_eq!(events.iter().filter(|e| e.kind == kind).count(), 1, "{kind}");
         }
     }

@@ -25,7 +25,10 @@ async fn failure(repo: &Repository, setup: &Setup, story: &str) -> String {
 async fn a_story_that_is_solved_already_is_not_solved_again() {
     let repo = Repository::with(&[
         ("a.py", "def f():\n    return 1\n"),
-        ("test_a.py", "import unittest, a\n\n\nclass T(unittest.TestCase):\n    def test_f(self):\n        self.assertEqual(a.f(), 1)\n"),
+        (
+            "test_a.py",
+            "import unittest, a\n\n\nclass T(unittest.TestCase):\n    def test_f(self):\n        self.assertEqual(a.f(), 1)\n",
+        ),
     ]);
     let said = failure(&repo, &Setup::new(developers(&fenced(RIGHT))), STORY).await;
     assert!(said.starts_with("already solved, nothing to do"), "{said}");

@@ -20,7 +20,9 @@ async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
 
     let commit = world.fetch(&repo, &job).await;
     let message = repo.git(&["log", "-1", "--format=%B", commit.as_str()]);
-    for line in ["Total ignores quantities", &format!("Fleet-Job: {job}"), "Approved-by: policy:auto", "Fleet-Decision: "] {
+    for line in
+        ["Total ignores quantities", &format!("Fleet-Job: {job}"), "Approved-by: policy:auto", "Fleet-Decision: "]
+    {
         assert!(message.contains(line), "{line} is not in\n{message}");
     }
     assert_eq!(repo.git(&["diff", "--stat", "main", commit.as_str(), "--", "test_cart.py"]), "");
@@ -28,9 +30,12 @@ async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
     assert_eq!(repo.git(&["status", "--porcelain"]), "", "the user's own checkout was touched");
 
     assert!(report.mock() && report.to_markdown().contains("mock"));
-    assert_eq!(report.decisions.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["design", "plan", "ranking", "approval"]);
-    // Three suspects: the fourth agent is about the same function as the first, and wrote the same.
-    assert_eq!(report.attempts[3].same_as, Some(0), "{}", report.to_markdown());
+    assert_eq!(
+        report.decisions.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(),
+        ["design", "plan", "ranking", "approval"]
+    );
+    // Two strong suspects: the third agent is about the same function as the first, and wrote the same.
+    assert_eq!(report.attempts[2].same_as, Some(0), "{}", report.to_markdown());
     assert_eq!(report.attempts[0].target, "cart.py:Cart.total");
     world.shutdown().await;
 }
@@ -52,10 +57,8 @@ async fn identical_patches_are_executed_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_fails_at_first_is_repaired_with_what_the_run_said() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
-    let entries = [
-        entry("round: 0", &fenced(WRONG)),
-        entry("round: 1; contains: 'AssertionError: 3 != 6'", &fenced(RIGHT)),
-    ];
+    let entries =
+        [entry("round: 0", &fenced(WRONG)), entry("round: 1; contains: 'AssertionError: 3 != 6'", &fenced(RIGHT))];
     let world = World::start(dir.path(), &Setup::new(script(&entries.concat()))).await;
     let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
     let record = world.ended(&job).await;

@@ -18,8 +18,8 @@ use fleet_runtime::job::{JobRecord, JobState, JobSubmit, Jobs, JobsOptions, Jobs
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::supervise::{Backoff, ChildOptions};
 use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId, ProjectId,
-    Redactor, Seq, SqliteJournal, StreamId,
+    Author, BlobOptions, BlobStore, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId,
+    ProjectId, Redactor, Seq, SqliteJournal, StreamId,
 };
 use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
 use fleet_tools::policy::Policy;

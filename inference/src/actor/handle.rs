@@ -26,11 +26,7 @@ pub struct EngineHandle {
 
 impl EngineHandle {
     /// Puts an actor in front of an engine and gives the way to it. `name` is unique in the system.
-    pub async fn start(
-        system: &System,
-        name: impl Into<String>,
-        engine: Arc<dyn Engine>,
-    ) -> Result<Self, ActorError> {
+    pub async fn start(system: &System, name: impl Into<String>, engine: Arc<dyn Engine>) -> Result<Self, ActorError> {
         let engine = system.spawn::<EngineActor>(name, engine, ChildOptions::default()).await?;
         Ok(Self::new(system, engine))
     }

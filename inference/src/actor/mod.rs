@@ -29,7 +29,11 @@ use crate::{Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent, T
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub enum EngineMsg {
     /// Decodes a request into the sink. The answer says whether it was taken, and by what.
-    Submit { request: Box<Request>, sink: Ref<TokenItem>, reply: ReplyTo<Result<EngineInfo, EngineError>> },
+    Submit {
+        request: Box<Request>,
+        sink: Ref<TokenItem>,
+        reply: ReplyTo<Result<EngineInfo, EngineError>>,
+    },
     /// Ends a request. Its sink gets `Gone`.
     Cancel(Uuid),
     Info(ReplyTo<EngineInfo>),

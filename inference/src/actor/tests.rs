@@ -66,7 +66,11 @@ async fn an_asker_that_goes_away_cancels_its_request() {
     let (_system, handle, engine) = start("replies: [{ action: flood, text: 'water ' }]").await;
     let (seen, mut first) = tokio::sync::mpsc::channel(1);
     let asking = tokio::spawn(async move {
-        handle.complete(ask(10), DEADLINE, |_, _| { let _ = seen.try_send(()); }).await
+        handle
+            .complete(ask(10), DEADLINE, |_, _| {
+                let _ = seen.try_send(());
+            })
+            .await
     });
     first.recv().await.unwrap();
     asking.abort();

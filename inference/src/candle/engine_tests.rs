@@ -230,21 +230,28 @@ mod tokens {
         let (tokenizer, template) = load();
         let messages = [ChatMessage::system("Be kind."), ChatMessage::user("Hi 2024")];
         let parts = template.parts(&messages, Some("")).unwrap();
-        let spelled: String = parts.iter().map(|p| match p {
-            PromptPart::Text(text) | PromptPart::Control(text) => text.as_str(),
-        }).collect();
+        let spelled: String = parts
+            .iter()
+            .map(|p| match p {
+                PromptPart::Text(text) | PromptPart::Control(text) => text.as_str(),
+            })
+            .collect();
         assert_eq!(
             spelled,
             "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi 2024<|im_end|>\n<|im_start|>assistant\n"
         );
         let ids = tokenizer.encode_prompt(&parts).unwrap();
-        assert_eq!(ids, [1, 9690, 198, 6077, 1942, 30, 2, 198, 1, 4093, 198, 26843, 216, 34, 32, 34, 36, 2, 198, 1, 520, 9531, 198]);
+        assert_eq!(
+            ids,
+            [1, 9690, 198, 6077, 1942, 30, 2, 198, 1, 4093, 198, 26843, 216, 34, 32, 34, 36, 2, 198, 1, 520, 9531, 198]
+        );
     }
 
     #[test]
     fn digits_spaces_and_other_scripts_come_back_as_they_were() {
         let (tokenizer, _) = load();
-        for sample in ["", " leading", "a  b\t\tc\n\n\n", "x=1234567890", "naïve café 日本語 🙂", "\u{0}\u{7f}"] {
+        for sample in ["", " leading", "a  b\t\tc\n\n\n", "x=1234567890", "naïve café 日本語 🙂", "\u{0}\u{7f}"]
+        {
             let ids = tokenizer.encode(sample).unwrap();
             assert_eq!(text(&tokenizer, &ids), sample);
         }
@@ -285,26 +292,4 @@ mod forward {
             assert!(logits.iter().all(|l| *l < 25.3));
         }
     }
-}
-
-#[tokio::test]
-async fn zz_scratch() {
-    let store = ModelStore::new("/tmp/inf-pull", crate::models::Catalogue::built_in().unwrap());
-    let t = Instant::now();
-    let mut n = 0;
-    let path = store.pull(NAME, &crate::models::Source::Index, &mut |_| n += 1);
-    let pulled = format!("pull {path:?} {n} reports {:?}\n", t.elapsed());
-    let t = Instant::now();
-    let wheels = store.pull("qwen2.5-coder-1.5b-instruct", &crate::models::Source::Wheels("/tmp/wheels".into()), &mut |_| {});
-    let wheels = format!("wheels {wheels:?} {:?}\n", t.elapsed());
-    let engine = CandleEngine::open("/root/.cache/fleet/models/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf", CandleOptions::default()).unwrap();
-    let t = Instant::now();
-    let a = complete(&engine, ask("Hi", 1)).await.unwrap();
-    let load = t.elapsed();
-    let code = "def total(xs):\n    acc = 0\n    for x in xs:\n        acc += x\n    return acc\n".repeat(20);
-    let b = complete(&engine, ask(&format!("{code}\nExplain."), 32)).await.unwrap();
-    let c = complete(&engine, ask(&format!("{code}\nShorten."), 32)).await.unwrap();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let rss: Vec<_> = status.lines().filter(|l| l.starts_with("VmRSS") || l.starts_with("VmHWM")).collect();
-    panic!("{pulled}{wheels}load+1 {load:?} {a:?}\n{b:?}\n{c:?}\n{rss:?}\n{:?}", engine.stats());
 }

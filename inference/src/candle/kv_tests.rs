@@ -22,7 +22,8 @@ fn feed(cache: &mut KvCache, tokens: &[u32]) {
 
 fn holds(cache: &KvCache, tokens: &[u32]) -> bool {
     let (keys, _) = &cache.layers[0];
-    let first: Vec<f32> = keys.narrow(1, 0, tokens.len()).unwrap().narrow(2, 0, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+    let first: Vec<f32> =
+        keys.narrow(1, 0, tokens.len()).unwrap().narrow(2, 0, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap();
     cache.tokens == tokens && first.iter().zip(tokens).all(|(a, b)| *a == *b as f32)
 }
 

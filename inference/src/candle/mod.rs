@@ -31,8 +31,8 @@ use self::tokenizer::ModelTokenizer;
 use self::worker::Worker;
 use crate::models::ModelStore;
 use crate::{
-    ChatMessage, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineState, EngineStats, Finish,
-    PinId, Request, TokenStream, Usage,
+    ChatMessage, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineState, EngineStats, Finish, PinId,
+    Request, TokenStream, Usage,
 };
 
 /// How a model is run.
@@ -147,7 +147,12 @@ impl Shared {
         info.context = worker.context();
         info.state = EngineState::Ready;
         drop(info);
-        tracing::info!(engine = options.name, model = options.model, ms = started.elapsed().as_millis(), "model loaded");
+        tracing::info!(
+            engine = options.name,
+            model = options.model,
+            ms = started.elapsed().as_millis(),
+            "model loaded"
+        );
         while let Some(task) = self.queue.next() {
             self.perform(&mut worker, task);
             let (bytes, entries) = worker.prefixes();

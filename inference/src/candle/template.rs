@@ -51,11 +51,7 @@ impl ChatTemplate {
     }
 
     /// The prompt of a conversation. With `reply`, the assistant's turn is opened and begun with that text.
-    pub(super) fn parts(
-        &self,
-        messages: &[ChatMessage],
-        reply: Option<&str>,
-    ) -> Result<Vec<PromptPart>, EngineError> {
+    pub(super) fn parts(&self, messages: &[ChatMessage], reply: Option<&str>) -> Result<Vec<PromptPart>, EngineError> {
         let rendered = self.render(messages, reply.is_some());
         let rendered = rendered.map_err(|e| EngineError::BadRequest(format!("chat template: {e}")))?;
         let mut parts = Vec::new();

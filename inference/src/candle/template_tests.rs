@@ -13,8 +13,7 @@ fn control_tokens_come_from_the_template_alone() {
     let parts = template(TEMPLATE).parts(&[ChatMessage::user("a<|im_end|>b")], None).unwrap();
     let text = |t: &str| PromptPart::Text(t.into());
     let control = |t: &str| PromptPart::Control(t.into());
-    let expected =
-        [control("<|im_start|>"), text("user\n"), text("a<|im_end|>b"), control("<|im_end|>"), text("\n")];
+    let expected = [control("<|im_start|>"), text("user\n"), text("a<|im_end|>b"), control("<|im_end|>"), text("\n")];
     assert_eq!(parts, expected);
 }
 

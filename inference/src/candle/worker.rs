@@ -94,7 +94,9 @@ impl Worker {
         let done = self.prefill(&prompt, &|| Ok(()));
         match done.and_then(|_| Ok(self.prefixes.keep(&self.cache, Some(pin))?)) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(EngineError::Failed("the prefix is too short to keep, or the prefix cache too small".into())),
+            Ok(false) => {
+                Err(EngineError::Failed("the prefix is too short to keep, or the prefix cache too small".into()))
+            }
             Err(Halt::Failed(error)) => Err(error),
             Err(Halt::Cancelled) => Err(EngineError::Cancelled),
         }

@@ -55,8 +55,8 @@ use self::reply::Reply;
 use crate::stream::TokenSink;
 use crate::text::TextOut;
 use crate::{
-    ChatMessage, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineState, EngineStats, Finish,
-    PinId, Request, TokenStream, Usage,
+    ChatMessage, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineState, EngineStats, Finish, PinId,
+    Request, TokenStream, Usage,
 };
 
 /// Unread text at which a flood waits for its reader: enough to be a flood, not enough to hurt the node.

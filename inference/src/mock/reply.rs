@@ -72,9 +72,11 @@ fn missing(request: &Request) -> String {
 fn unchanged(request: &Request) -> String {
     let prefix = request.assistant_prefix.as_deref().unwrap_or_default();
     // The prefix may open a fence whose first line the prompt has not.
-    let opening = prefix.rsplit_once("```").map_or(prefix, |(_, rest)| rest.split_once('\n').map_or("", |(_, code)| code));
+    let opening =
+        prefix.rsplit_once("```").map_or(prefix, |(_, rest)| rest.split_once('\n').map_or("", |(_, code)| code));
     let contents = || request.messages.iter().rev().map(|m| m.content.as_str());
-    let after_opening = || contents().find_map(|c| (!opening.is_empty()).then(|| c.split_once(opening))?.map(|(_, rest)| rest));
+    let after_opening =
+        || contents().find_map(|c| (!opening.is_empty()).then(|| c.split_once(opening))?.map(|(_, rest)| rest));
     let code = after_opening().map(|rest| rest.split("\n```").next().unwrap_or(rest));
     match code.or_else(|| contents().find_map(first_block)) {
         Some(code) => format!("{prefix}{code}\n"),

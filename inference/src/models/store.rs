@@ -10,10 +10,10 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use super::ModelError;
 use super::catalogue::{Catalogue, CatalogueEntry};
 use super::hash::sha256_file;
 use super::pull::{self, PullProgress, Source};
-use super::ModelError;
 
 /// What is known about one model's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,7 +23,9 @@ pub enum ModelStatus {
     /// There with the right size; not hashed since it last changed.
     Unverified,
     Verified,
-    WrongSize { bytes: u64 },
+    WrongSize {
+        bytes: u64,
+    },
 }
 
 /// One line of `list`.
@@ -99,15 +101,10 @@ impl ModelStore {
         let path = self.file_of(entry);
         match status(entry, &path) {
             ModelStatus::Verified | ModelStatus::Unverified => Ok(path),
-            ModelStatus::Missing => {
-                Err(ModelError::Missing { name: name.to_owned(), dir: self.dir.clone() })
+            ModelStatus::Missing => Err(ModelError::Missing { name: name.to_owned(), dir: self.dir.clone() }),
+            ModelStatus::WrongSize { bytes } => {
+                Err(ModelError::WrongSize { name: name.to_owned(), path, expected: entry.bytes, actual: bytes })
             }
-            ModelStatus::WrongSize { bytes } => Err(ModelError::WrongSize {
-                name: name.to_owned(),
-                path,
-                expected: entry.bytes,
-                actual: bytes,
-            }),
         }
     }
 
@@ -146,11 +143,7 @@ impl ModelStore {
     }
 
     /// Takes a file into the store under the name that its hash has in the catalogue.
-    pub fn add(
-        &self,
-        file: &Path,
-        progress: &mut dyn FnMut(PullProgress),
-    ) -> Result<(String, PathBuf), ModelError> {
+    pub fn add(&self, file: &Path, progress: &mut dyn FnMut(PullProgress)) -> Result<(String, PathBuf), ModelError> {
         let sha256 = sha256_file(file)?;
         let entry = self.catalogue.by_hash(&sha256);
         let entry = entry.ok_or_else(|| ModelError::Unrecognised { path: file.into(), sha256 })?;

@@ -17,16 +17,62 @@ const CAPITALS: f64 = 0.25;
 
 /// Words that stand for a secret in documentation.
 const ILLUSTRATIONS: &[&str] = &[
-    "example", "changeme", "change-me", "change_me", "placeholder", "your", "xxxx", "****", "....", "dummy", "redacted", "todo",
-    "insert", "replace", "sample", "foobar", "00000000", "12345678", "abcdef", "hidden", "not-a-", "not_a_", "fake", "lorem",
+    "example",
+    "changeme",
+    "change-me",
+    "change_me",
+    "placeholder",
+    "your",
+    "xxxx",
+    "****",
+    "....",
+    "dummy",
+    "redacted",
+    "todo",
+    "insert",
+    "replace",
+    "sample",
+    "foobar",
+    "00000000",
+    "12345678",
+    "abcdef",
+    "hidden",
+    "not-a-",
+    "not_a_",
+    "fake",
+    "lorem",
 ];
 /// What a password is called where there is none.
 const NO_PASSWORDS: &[&str] = &[
-    "password", "passwd", "passphrase", "pass", "pwd", "secret", "token", "none", "null", "nil", "true", "false", "string",
-    "user", "username", "admin", "root", "test", "empty", "required", "optional", "disabled", "enabled", "hunter", "pw",
+    "password",
+    "passwd",
+    "passphrase",
+    "pass",
+    "pwd",
+    "secret",
+    "token",
+    "none",
+    "null",
+    "nil",
+    "true",
+    "false",
+    "string",
+    "user",
+    "username",
+    "admin",
+    "root",
+    "test",
+    "empty",
+    "required",
+    "optional",
+    "disabled",
+    "enabled",
+    "hunter",
+    "pw",
 ];
 /// Beginnings of values that are references or paths, not secrets.
-const REFERENCES: &[&str] = &["$", "{", "<", "%", "@", "/", "./", "../", "~/", "http://", "https://", "&", "#", "*", "|", ">"];
+const REFERENCES: &[&str] =
+    &["$", "{", "<", "%", "@", "/", "./", "../", "~/", "http://", "https://", "&", "#", "*", "|", ">"];
 
 /// Whether this match counts. `key` is the name it is assigned to, where the rule knows one.
 #[must_use]
@@ -73,8 +119,11 @@ fn is_reference(secret: &str) -> bool {
 
 /// Whether the name leaves no doubt that a hexadecimal value is a key and not a checksum.
 fn names_a_key(key: &str) -> bool {
-    let name: String = key.bytes().filter(u8::is_ascii_alphanumeric).map(|b| char::from(b.to_ascii_lowercase())).collect();
-    ["apikey", "secretkey", "secret", "accesskey", "accesstoken", "authtoken", "authkey"].iter().any(|end| name.ends_with(end))
+    let name: String =
+        key.bytes().filter(u8::is_ascii_alphanumeric).map(|b| char::from(b.to_ascii_lowercase())).collect();
+    ["apikey", "secretkey", "secret", "accesskey", "accesstoken", "authtoken", "authkey"]
+        .iter()
+        .any(|end| name.ends_with(end))
 }
 
 /// Hashes and uuids: hexadecimal of a usual length, with or without `sha256:` before it.
@@ -94,7 +143,12 @@ pub fn entropy(text: &str) -> f64 {
         counts[usize::from(byte)] += 1;
     }
     let total = text.len() as f64;
-    counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) / total).map(|share| -share * share.log2()).sum()
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / total)
+        .map(|share| -share * share.log2())
+        .sum()
 }
 
 /// Share of neighbours that differ in class (lower, upper, digit). Separators don't count, nor does
@@ -158,7 +212,9 @@ mod tests {
 
     #[test]
     fn references_and_illustrations_are_not_secrets() {
-        for value in ["${DB_PASSWORD}", "{{ token_9x }}", "<your-token-1>", "your_api_key_42", "changeme123", "/run/secrets/p1"] {
+        for value in
+            ["${DB_PASSWORD}", "{{ token_9x }}", "<your-token-1>", "your_api_key_42", "changeme123", "/run/secrets/p1"]
+        {
             assert!(!passes(Gate::Password, None, value), "{value}");
             assert!(!passes(Gate::Random, None, value), "{value}");
         }

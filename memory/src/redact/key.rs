@@ -19,9 +19,9 @@ pub fn load_or_create(path: &Path) -> Result<[u8; 32], MemoryError> {
         return Err(failed(format!("is readable by others (mode {:o}): chmod 600 it", mode & 0o777)));
     }
     let text = fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    blake3::Hash::from_hex(text.trim())
-        .map(|parsed| *parsed.as_bytes())
-        .map_err(|error| failed(format!("is not 64 hexadecimal digits ({error}): restore it, or remove it to have a new one made")))
+    blake3::Hash::from_hex(text.trim()).map(|parsed| *parsed.as_bytes()).map_err(|error| {
+        failed(format!("is not 64 hexadecimal digits ({error}): restore it, or remove it to have a new one made"))
+    })
 }
 
 /// Writes the key beside its place and links it there, so that a crash can't leave half a key.

@@ -40,7 +40,8 @@ fn well_formed(text: &str) -> Option<usize> {
     let rest = text.strip_prefix(OPEN)?;
     let (inner, _) = rest.split_once(CLOSE)?;
     let (rule, tag) = inner.rsplit_once(':')?;
-    let names_a_rule = !rule.is_empty() && rule.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    let names_a_rule =
+        !rule.is_empty() && rule.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     let is_tag = tag.len() == TAG && tag.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
     (names_a_rule && is_tag).then(|| OPEN.len() + inner.len() + CLOSE.len_utf8())
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use fleet_runtime::{ProjectId, Redactor};
 
+use super::key;
 use super::placeholder::{placeholder, placeholders};
 use super::restore::Placeholders;
 use super::scan::Scanner;
-use super::key;
 use crate::error::MemoryError;
 
 /// Passes over one text. A replaced secret may uncover another one beside it; the second pass finds

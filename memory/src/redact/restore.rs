@@ -61,7 +61,9 @@ impl Placeholders {
         let mut restored = String::with_capacity(text.len());
         let mut done = 0;
         for range in placeholders(text) {
-            let Some(Original::Known(original)) = originals.by_placeholder.get(&text[range.clone()]) else { return None };
+            let Some(Original::Known(original)) = originals.by_placeholder.get(&text[range.clone()]) else {
+                return None;
+            };
             restored.push_str(&text[done..range.start]);
             restored.push_str(original);
             done = range.end;

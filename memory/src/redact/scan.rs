@@ -123,10 +123,8 @@ impl Scanner {
 
 impl Compiled {
     fn new(rule: &'static Rule) -> Result<Self, (&'static str, String)> {
-        let pattern = RegexBuilder::new(rule.pattern)
-            .unicode(false)
-            .build()
-            .map_err(|error| (rule.id, error.to_string()))?;
+        let pattern =
+            RegexBuilder::new(rule.pattern).unicode(false).build().map_err(|error| (rule.id, error.to_string()))?;
         Ok(Self { rule, pattern })
     }
 

@@ -27,8 +27,7 @@ pub(super) async fn accept(story: &StoryActor) -> Result<Events, StepError> {
             Err(e) => Err(Fault::Broken(e.to_string())),
         }
     };
-    let _: serde_json::Value =
-        work.effect("base/import", EffectClass::Repeatable, work.node(), what, import).await?;
+    let _: serde_json::Value = work.effect("base/import", EffectClass::Repeatable, work.node(), what, import).await?;
     let engine = work.services.engine_label().await.map_err(StepError::Broken)?;
     let given = &work.story;
     let accepted = StoryEvent::Accepted {
@@ -56,8 +55,7 @@ pub(super) async fn baseline(work: &Work) -> Result<Events, StepError> {
         let (report, runs) = verify::baseline(&work.services.bench, base, &spec).await.map_err(verify_fault)?;
         Ok(BaseRecord { report, runs })
     };
-    let record: BaseRecord =
-        work.effect(BASELINE, EffectClass::Repeatable, work.node(), what, measure).await?;
+    let record: BaseRecord = work.effect(BASELINE, EffectClass::Repeatable, work.node(), what, measure).await?;
     let (outcome, why) = judge(&record);
     let event = StoryEvent::Baseline {
         outcome,

@@ -29,9 +29,8 @@ fn architect() -> Author {
 pub(super) async fn localise(work: &Work) -> Result<Events, StepError> {
     let files = sources(work).await?;
     let report = work.baseline()?.report;
-    let named = |wanted| {
-        report.tests.iter().filter(move |(_, o)| **o == wanted).map(|(n, _)| n.clone()).collect::<Vec<_>>()
-    };
+    let named =
+        |wanted| report.tests.iter().filter(move |(_, o)| **o == wanted).map(|(n, _)| n.clone()).collect::<Vec<_>>();
     let output: Vec<&str> = report.failures.iter().map(|f| f.text.as_str()).collect();
     let story = &work.story;
     let words = format!("{}\n{}\n{}", story.title, story.description, story.acceptance.join("\n"));
@@ -66,9 +65,8 @@ pub(super) async fn design(story: &StoryActor) -> Result<Events, StepError> {
     materials.push(material::file_list(&files));
     let (answer, hash, mut events) =
         consult(story, Phase::Design, materials, prompt::design, prompt::design_schema()).await?;
-    let decision: Decision = serde_json::from_str(&answer.text).map_err(|e| {
-        StepError::Failed(format!("the architect's reply is not the JSON that was asked for: {e}"))
-    })?;
+    let decision: Decision = serde_json::from_str(&answer.text)
+        .map_err(|e| StepError::Failed(format!("the architect's reply is not the JSON that was asked for: {e}")))?;
     events.push((
         architect(),
         StoryEvent::Design {

@@ -28,8 +28,7 @@ pub(super) async fn verify(story: &StoryActor, attempt: u32) -> Result<Events, S
     let spec = work.verify_spec(work.baseline()?.report);
     let key = format!("verify/{attempt}");
     let what = json!({ "patch": patch.digest, "build": spec.build, "test": spec.test });
-    let execute =
-        || async { verify::verify(&work.services.bench, base, &bytes, &spec).await.map_err(verify_fault) };
+    let execute = || async { verify::verify(&work.services.bench, base, &bytes, &spec).await.map_err(verify_fault) };
     let verdict = work.effect(&key, EffectClass::Repeatable, work.node(), what, execute).await;
     let verdict: Verdict = match verdict {
         Ok(verdict) => verdict,

@@ -6,8 +6,22 @@ use super::{Gate, Rule, block, gated};
 
 /// Names that are assigned secrets.
 const NAMES: &[&str] = &[
-    "secret", "token", "api_key", "api-key", "apikey", "api key", "access_key", "accesskey", "access-key", "auth_key",
-    "private_key", "privatekey", "signing_key", "encryption_key", "credential", "client_secret",
+    "secret",
+    "token",
+    "api_key",
+    "api-key",
+    "apikey",
+    "api key",
+    "access_key",
+    "accesskey",
+    "access-key",
+    "auth_key",
+    "private_key",
+    "privatekey",
+    "signing_key",
+    "encryption_key",
+    "credential",
+    "client_secret",
 ];
 
 /// Names that are assigned passwords, which may be short and weak.
@@ -27,12 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         &["password=", "pwd="],
         r#"(?i);\s?(?:password|pwd)=(?<secret>[^;\s"']{4,200})"#,
     ),
-    gated(
-        "bearer-token",
-        Gate::Random,
-        &["bearer"],
-        r"(?i)\bbearer\s{1,4}(?<secret>[A-Za-z0-9._~+/-]{16,}=*)",
-    ),
+    gated("bearer-token", Gate::Random, &["bearer"], r"(?i)\bbearer\s{1,4}(?<secret>[A-Za-z0-9._~+/-]{16,}=*)"),
     gated(
         "authorization-header",
         Gate::Random,

@@ -14,13 +14,25 @@ pub(super) const RULES: &[Rule] = &[
     format("perplexity-key", &["pplx-"], r"\bpplx-[A-Za-z0-9]{48}"),
     format("xai-key", &["xai-"], r"\bxai-[A-Za-z0-9]{80}"),
     // Chat
-    format("slack-token", &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxe."], r"xox[abeprs][.-](?:[a-z]{4}-)?[0-9A-Za-z-]{10,}"),
+    format(
+        "slack-token",
+        &["xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "xoxe-", "xoxe."],
+        r"xox[abeprs][.-](?:[a-z]{4}-)?[0-9A-Za-z-]{10,}",
+    ),
     format("slack-app-token", &["xapp-"], r"xapp-\d-[A-Z0-9]+-\d+-[a-f0-9]{64}"),
-    format("slack-webhook", &["hooks.slack.com"], r"hooks\.slack\.com/(?:services|workflows|triggers)/(?<secret>[A-Za-z0-9+/]{40,60})"),
+    format(
+        "slack-webhook",
+        &["hooks.slack.com"],
+        r"hooks\.slack\.com/(?:services|workflows|triggers)/(?<secret>[A-Za-z0-9+/]{40,60})",
+    ),
     format("discord-webhook", &["/webhooks/"], r"discord(?:app)?\.com/api/webhooks/(?<secret>\d{17,20}/[\w-]{60,})"),
     format("discord-token", &["discord", "bot "], r"\b[MNO][A-Za-z\d_-]{23,27}\.[\w-]{6}\.[\w-]{27,40}"),
     format("telegram-token", &[":aa"], r"\b\d{8,10}:AA[\w-]{33}\b"),
-    format("teams-webhook", &["webhook.office.com"], r"webhook\.office\.com/webhookb2/(?<secret>[\w@-]{36,80}/IncomingWebhook/[a-f0-9]{32}/[a-f0-9-]{36})"),
+    format(
+        "teams-webhook",
+        &["webhook.office.com"],
+        r"webhook\.office\.com/webhookb2/(?<secret>[\w@-]{36,80}/IncomingWebhook/[a-f0-9]{32}/[a-f0-9-]{36})",
+    ),
     // Payment and shops
     format("stripe-key", &["k_live_", "k_test_"], r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}"),
     format("stripe-webhook", &["whsec_"], r"whsec_[A-Za-z0-9+/=]{32,}"),
@@ -34,7 +46,14 @@ pub(super) const RULES: &[Rule] = &[
     format("mailchimp-key", &["-us"], r"\b[a-f0-9]{32}-us\d{1,2}\b"),
     format("brevo-key", &["xkeysib-"], r"xkeysib-[a-f0-9]{64}-[A-Za-z0-9]{16}"),
     format("resend-key", &["re_"], r"\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}\b"),
-    format("twilio-key", &["twilio", "sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6", "sk7", "sk8", "sk9", "ska", "skb", "skc", "skd", "ske", "skf"], r"\bSK[a-f0-9]{32}\b"),
+    format(
+        "twilio-key",
+        &[
+            "twilio", "sk0", "sk1", "sk2", "sk3", "sk4", "sk5", "sk6", "sk7", "sk8", "sk9", "ska", "skb", "skc", "skd",
+            "ske", "skf",
+        ],
+        r"\bSK[a-f0-9]{32}\b",
+    ),
     // Monitoring and data
     format("newrelic-key", &["nrak-"], r"NRAK-[A-Z0-9]{27}"),
     format("grafana-token", &["glsa_", "glc_"], r"\b(?:glsa_[A-Za-z0-9]{32}_[a-f0-9]{8}|glc_[A-Za-z0-9+/=]{32,})"),

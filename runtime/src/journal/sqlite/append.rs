@@ -85,9 +85,10 @@ impl Queue {
         (Self { requests, room, room_units, wait: options.wait_for_room }, receiver)
     }
 
+    /// Units of room that appends hold, those in the writer's hands included.
     #[cfg(test)]
-    pub fn waiting(&self) -> usize {
-        self.requests.max_capacity() - self.requests.capacity()
+    pub fn held(&self) -> usize {
+        self.room_units as usize - self.room.available_permits()
     }
 
     /// Waits for room, but not for ever.

@@ -15,10 +15,12 @@ const FIXED: &[(usize, &[u8])] = &[
     (0, b"SQLite format 3\0"),
     (16, &[0x10, 0x00]),       // page size 4096
     (20, &[0, 64, 32, 32]),    // reserved bytes, payload fractions
-    (44, &[0, 0, 0, 4]),       // schema format
-    (52, &[0, 0, 0, 0, 0, 0, 0, 1]), // no auto-vacuum; UTF-8
+    (52, &[0; 4]),             // no auto-vacuum
     (64, &[0; 28]),            // no incremental vacuum, no application id, reserved
 ];
+
+/// Schema format and text encoding (UTF-8): zero until the first tables were written back.
+const MADE: &[(usize, &[u8])] = &[(44, &[0, 0, 0, 4]), (56, &[0, 0, 0, 1])];
 
 /// 1 while it is made, 2 once it has a write-ahead log; read and write version alike.
 const VERSIONS: usize = 18;
@@ -30,7 +32,9 @@ pub(super) fn is_intact(db: &Path) -> io::Result<Option<bool>> {
     Ok(match header.len() {
         0 => None,
         LENGTH => {
-            let fixed = FIXED.iter().all(|(at, bytes)| header[*at..].starts_with(bytes));
+            let holds = |(at, bytes): &(usize, &[u8])| header[*at..].starts_with(bytes);
+            let unmade = |(at, _): &(usize, &[u8])| header[*at..*at + 4] == [0; 4];
+            let fixed = FIXED.iter().all(holds) && (MADE.iter().all(holds) || MADE.iter().all(unmade));
             let versions = matches!(&header[VERSIONS..VERSIONS + 2], [1, 1] | [2, 2]);
             Some(fixed && versions)
         }
@@ -44,7 +48,7 @@ pub(super) fn mend(db: &Path) -> io::Result<()> {
         return Ok(());
     }
     let file = File::options().write(true).open(db)?;
-    for (at, bytes) in FIXED {
+    for (at, bytes) in FIXED.iter().chain(MADE) {
         file.write_all_at(bytes, *at as u64)?;
     }
     file.write_all_at(&[2, 2], VERSIONS as u64)

@@ -231,7 +231,7 @@ fn a_crash_while_the_rebuilt_file_takes_its_place_is_finished_at_the_next_open()
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn a_flipped_bit_in_the_log_is_named_and_nothing_acknowledged_before_it_is_lost(

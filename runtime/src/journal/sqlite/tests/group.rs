@@ -32,8 +32,9 @@ async fn appends_that_wait_together_share_one_commit() {
             tokio::spawn(async move { journal.append(append(&stream(&n.to_string()), n)).await.unwrap() })
         })
         .collect();
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
-    while journal.queue.as_ref().unwrap().waiting() < 63 {
+    // Less than the time after which the writer gives up on the file.
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(4);
+    while journal.queue.as_ref().unwrap().held() < 64 {
         assert!(tokio::time::Instant::now() < deadline, "the appends never arrived");
         tokio::task::yield_now().await;
     }
