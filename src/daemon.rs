@@ -51,10 +51,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     }
     start_log(&config.log)?;
     let state = StateDir::resolve(config.node.state_dir.as_deref())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("can't start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")?;
     let served = runtime.block_on(serve(config, state));
     // What still blocks (a model that is being read) must not hold the end up; nothing of it needs saving.
     runtime.shutdown_background();
@@ -103,9 +101,8 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
 
 fn start_log(options: &LogOptions) -> anyhow::Result<()> {
     let filter = std::env::var("FLEET_LOG").unwrap_or_else(|_| options.filter.clone());
-    let filter = EnvFilter::try_new(&filter).with_context(|| {
-        format!("[log] filter = {filter:?} isn't a filter; use a level such as \"info\"")
-    })?;
+    let filter = EnvFilter::try_new(&filter)
+        .with_context(|| format!("[log] filter = {filter:?} isn't a filter; use a level such as \"info\""))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match options.format {
         LogFormat::Json => log.json().try_init(),

@@ -149,9 +149,7 @@ async fn sandbox(options: &SandboxOptions, state: &StateDir) -> anyhow::Result<S
         }
         Sandbox::detect(&options)
     });
-    detected
-        .await?
-        .context("FLT-N005: no sandbox, so nothing can be run safely (next: fleet sandbox doctor)")
+    detected.await?.context("FLT-N005: no sandbox, so nothing can be run safely (next: fleet sandbox doctor)")
 }
 
 /// The one principal of this release: whoever can read the token. Named after the owner of the state directory.
@@ -182,11 +180,8 @@ impl Parts<'_> {
         let memory = system.spawn::<MemoryActor>("memory", memory, ChildOptions::default()).await?;
         let work = self.state.join("work");
         storage::empty_dir(&work)?;
-        let bench = Workbench {
-            runner: Arc::new(self.sandbox.clone()),
-            dir: work,
-            toolchains: Toolchains::discover_all(),
-        };
+        let bench =
+            Workbench { runner: Arc::new(self.sandbox.clone()), dir: work, toolchains: Toolchains::discover_all() };
         let gateway = GatewayOptions {
             bench: bench.clone(),
             authorizer: Arc::new(Policy),
@@ -210,12 +205,7 @@ impl Parts<'_> {
         })
     }
 
-    async fn jobs(
-        &self,
-        system: &System,
-        services: Services,
-        progress: &ProgressBus,
-    ) -> anyhow::Result<Jobs> {
+    async fn jobs(&self, system: &System, services: Services, progress: &ProgressBus) -> anyhow::Result<Jobs> {
         let options = JobsOptions {
             max_running: self.config.jobs.max_running,
             max_restarts: self.config.jobs.max_restarts,
@@ -266,10 +256,7 @@ impl Parts<'_> {
         ];
         for engine in &info.engines {
             lines.push(match engine.mock {
-                true => format!(
-                    "  engine   {}: MOCK - its replies come from a script, no model is asked",
-                    engine.name
-                ),
+                true => format!("  engine   {}: MOCK - its replies come from a script, no model is asked", engine.name),
                 false => format!("  engine   {}: {}", engine.name, engine.model),
             });
         }

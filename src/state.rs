@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// Neither a flag nor the environment says where it is.
-    #[error("FLT-S001: no state directory: neither $XDG_STATE_HOME nor $HOME is set\n  next: name one with --state-dir")]
+    #[error(
+        "FLT-S001: no state directory: neither $XDG_STATE_HOME nor $HOME is set\n  next: name one with --state-dir"
+    )]
     NoHome,
     /// The system refused.
     #[error("FLT-S002: {what} {}: {source}\n  next: check that this user may write there, or name another place with --state-dir", path.display())]
@@ -102,11 +104,7 @@ impl StateDir {
     /// Takes the directory for this process until the lock is dropped.
     pub fn lock(&self) -> Result<StateLock, StateError> {
         let path = self.join("fleetd.lock");
-        let failed = |what, source| StateError::Io {
-            what,
-            path: path.clone(),
-            source,
-        };
+        let failed = |what, source| StateError::Io { what, path: path.clone(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -129,10 +127,7 @@ impl StateDir {
         // Best effort: a lock whose owner hasn't written its pid yet is still a lock.
         let _ = file.take(32).read_to_string(&mut pid);
         let pid = pid.trim();
-        StateError::InUse {
-            pid: if pid.is_empty() { "unknown" } else { pid }.to_owned(),
-            path: self.0.clone(),
-        }
+        StateError::InUse { pid: if pid.is_empty() { "unknown" } else { pid }.to_owned(), path: self.0.clone() }
     }
 
     /// The node's token: made at the first start, the same ever after.
@@ -147,15 +142,11 @@ impl StateDir {
 
 /// Makes a directory and its parents, readable by the owner only.
 pub fn create_private(path: &Path) -> Result<(), StateError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(|source| StateError::Io {
-            what: "can't make",
-            path: path.to_owned(),
-            source,
-        })
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|source| StateError::Io {
+        what: "can't make",
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Held while a node runs on a state directory. The kernel lets go of it when the process dies, however it dies.
@@ -173,52 +164,29 @@ fn write_pid(file: &mut File) -> io::Result<()> {
 /// Reads a token; refuses a file that others could have read.
 pub fn read_token(path: &Path) -> Result<String, StateError> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::NotFound => StateError::NoToken {
-            path: path.to_owned(),
-        },
-        _ => StateError::Io {
-            what: "can't read",
-            path: path.to_owned(),
-            source,
-        },
+        io::ErrorKind::NotFound => StateError::NoToken { path: path.to_owned() },
+        _ => StateError::Io { what: "can't read", path: path.to_owned(), source },
     };
     let mut file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(StateError::Exposed {
-            path: path.to_owned(),
-            mode,
-        });
+        return Err(StateError::Exposed { path: path.to_owned(), mode });
     }
     let mut text = String::new();
-    (&mut file)
-        .take(4096)
-        .read_to_string(&mut text)
-        .map_err(failed)?;
+    (&mut file).take(4096).read_to_string(&mut text).map_err(failed)?;
     let token = text.trim();
     if token.len() < 32 || !token.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(StateError::NotAToken {
-            path: path.to_owned(),
-        });
+        return Err(StateError::NotAToken { path: path.to_owned() });
     }
     Ok(token.to_owned())
 }
 
 fn create_token(path: &Path) -> Result<String, StateError> {
-    let failed = |source| StateError::Io {
-        what: "can't write",
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| StateError::Io { what: "can't write", path: path.to_owned(), source };
     // Two random UUIDs hold 244 random bits.
     let half = || uuid::Uuid::new_v4().simple().to_string();
     let token = format!("{}{}", half(), half());
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(failed)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     writeln!(file, "{token}").map_err(failed)?;
     file.sync_all().map_err(failed)?;
     Ok(token)

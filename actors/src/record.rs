@@ -32,3 +32,8 @@ pub(crate) async fn append(
 ) -> Result<Envelope, JournalError> {
     writer.append(new_event(job, by, event, cause)?).await
 }
+
+/// A story event as it was recorded.
+pub(crate) fn read(envelope: &Envelope) -> Result<StoryEvent, JournalError> {
+    Ok(serde_json::from_value(envelope.payload.clone())?)
+}

@@ -40,18 +40,12 @@ pub(crate) async fn decide(
 fn refused(error: ApprovalError) -> ApiError {
     let said = error.to_string();
     match error {
-        ApprovalError::NotFound { .. } => {
-            ApiError::not_found(said, "list what waits with `fleet approval list`")
-        }
+        ApprovalError::NotFound { .. } => ApiError::not_found(said, "list what waits with `fleet approval list`"),
         ApprovalError::AlreadyDecided { .. } => {
             ApiError::conflict(said, "the first decision stands; see the job's report")
         }
-        ApprovalError::Expired { .. } => {
-            ApiError::conflict(said, "submit the story again")
-        }
-        ApprovalError::NotAllowed { .. } => {
-            ApiError::forbidden(said, "ask someone with that access level")
-        }
+        ApprovalError::Expired { .. } => ApiError::conflict(said, "submit the story again"),
+        ApprovalError::NotAllowed { .. } => ApiError::forbidden(said, "ask someone with that access level"),
         ApprovalError::Unavailable { .. } => ApiError::busy(said),
     }
 }

@@ -53,9 +53,8 @@ pub(crate) async fn require_token(
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let principal = bearer(request.headers())
-        .and_then(|shown| tokens.principal(shown))
-        .ok_or_else(ApiError::unauthorised)?;
+    let principal =
+        bearer(request.headers()).and_then(|shown| tokens.principal(shown)).ok_or_else(ApiError::unauthorised)?;
     request.extensions_mut().insert(principal);
     Ok(next.run(request).await)
 }
@@ -63,9 +62,7 @@ pub(crate) async fn require_token(
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
-    scheme
-        .eq_ignore_ascii_case("bearer")
-        .then_some(token.trim())
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
 }
 
 /// Refuses a principal who is below the level that an action needs.

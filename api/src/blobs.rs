@@ -33,10 +33,7 @@ pub(crate) async fn put(
         return Err(fault.told(limit));
     }
     let (digest, bytes) = stored.map_err(ApiError::internal)?;
-    let stored = BlobStored {
-        digest: digest.to_string(),
-        bytes,
-    };
+    let stored = BlobStored { digest: digest.to_string(), bytes };
     Ok((StatusCode::CREATED, Json(stored)))
 }
 
@@ -56,19 +53,13 @@ impl Fault {
         match self {
             Self::TooLarge => ApiError::too_large(limit),
             Self::Paused => ApiError::bad_request("the upload paused too long", "try again"),
-            Self::Broken(why) => {
-                ApiError::bad_request(format!("the upload broke off: {why}"), "try again")
-            }
+            Self::Broken(why) => ApiError::bad_request(format!("the upload broke off: {why}"), "try again"),
         }
     }
 }
 
 /// The body's pieces while they stay within the limit and keep coming; else an error, and the reason in `fault`.
-fn bounded(
-    body: BodyDataStream,
-    limit: u64,
-    fault: &mut Option<Fault>,
-) -> impl Stream<Item = std::io::Result<Bytes>> {
+fn bounded(body: BodyDataStream, limit: u64, fault: &mut Option<Fault>) -> impl Stream<Item = std::io::Result<Bytes>> {
     stream::try_unfold((body, 0u64, fault), move |(mut body, seen, fault)| async move {
         let (why, said) = match tokio::time::timeout(UPLOAD_PAUSE, body.next()).await {
             Ok(None) => return Ok(None),

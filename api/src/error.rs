@@ -27,18 +27,8 @@ pub struct ApiError {
 }
 
 impl ApiError {
-    fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), remedy: remedy.into() }
     }
 
     /// The request itself is wrong.
@@ -83,12 +73,7 @@ impl ApiError {
 
     /// Full for the moment; safe to try again.
     pub fn busy(message: impl Into<String>) -> Self {
-        Self::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "FLT-A503",
-            message,
-            "try again in a moment",
-        )
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "FLT-A503", message, "try again in a moment")
     }
 
     /// The node didn't manage in time; what was asked may or may not have happened.
@@ -104,12 +89,7 @@ impl ApiError {
     /// A fault of the node. The details go to its log, not to the caller.
     pub fn internal(why: impl std::fmt::Display) -> Self {
         tracing::error!(%why, "a request failed");
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "FLT-A500",
-            format!("the node failed: {why}"),
-            "see fleetd's log",
-        )
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "FLT-A500", format!("the node failed: {why}"), "see fleetd's log")
     }
 
     /// The status that it is answered with.
@@ -120,11 +100,7 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody {
-            code: self.code.to_owned(),
-            message: self.message,
-            remedy: self.remedy,
-        };
+        let body = ErrorBody { code: self.code.to_owned(), message: self.message, remedy: self.remedy };
         let mut response = (self.status, Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let value = axum::http::HeaderValue::from_static("Bearer realm=\"fleet\"");

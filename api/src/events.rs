@@ -16,7 +16,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use fleet_actors::narrate;
 use fleet_runtime::auth::{AccessLevel, Principal};
-use fleet_runtime::progress::{ProgressItem, Progress, ProgressWatch};
+use fleet_runtime::progress::{Progress, ProgressItem, ProgressWatch};
 use fleet_runtime::{Envelope, JobId, Journal, Position, Seq, StreamId};
 use futures::{StreamExt, stream};
 use serde::Deserialize;
@@ -80,9 +80,7 @@ pub(crate) async fn follow(
         }
     });
     let events = stream::iter(first.map(Ok::<_, Infallible>)).chain(rest);
-    Ok(Sse::new(events)
-        .keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive"))
-        .into_response())
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("alive")).into_response())
 }
 
 fn last_seen(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
@@ -115,12 +113,7 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(
-        shared: &Shared,
-        job: &JobId,
-        after: Option<u64>,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    fn new(shared: &Shared, job: &JobId, after: Option<u64>, permit: OwnedSemaphorePermit) -> Self {
         Self {
             journal: Arc::clone(&shared.node.journal),
             stream: StreamId::job(job),
@@ -168,11 +161,7 @@ impl Follower {
     async fn fill(&mut self) -> Result<bool, ApiError> {
         // Marked as seen before reading, so that a commit in between wakes us again.
         self.committed.borrow_and_update();
-        let page = self
-            .journal
-            .read_stream(&self.stream, self.next, PAGE)
-            .await
-            .map_err(ApiError::internal)?;
+        let page = self.journal.read_stream(&self.stream, self.next, PAGE).await.map_err(ApiError::internal)?;
         if let Some(last) = page.last() {
             self.next = last.seq.next();
         }
@@ -205,13 +194,9 @@ enum Woken {
 }
 
 fn journaled(envelope: Envelope) -> Result<Event, ApiError> {
-    let event = Event::default()
-        .id(envelope.position.to_string())
-        .event(plain::line(&envelope.kind));
+    let event = Event::default().id(envelope.position.to_string()).event(plain::line(&envelope.kind));
     let line = narrate::line(&envelope).map(|line| plain::line(&line).into_owned());
-    event
-        .json_data(EventData { envelope, line })
-        .map_err(ApiError::internal)
+    event.json_data(EventData { envelope, line }).map_err(ApiError::internal)
 }
 
 fn passing(progress: Progress) -> Result<Event, ApiError> {
@@ -220,8 +205,5 @@ fn passing(progress: Progress) -> Result<Event, ApiError> {
         text: plain::line(&progress.text).into_owned(),
         tokens: progress.tokens,
     };
-    Event::default()
-        .event(PROGRESS)
-        .json_data(data)
-        .map_err(ApiError::internal)
+    Event::default().event(PROGRESS).json_data(data).map_err(ApiError::internal)
 }

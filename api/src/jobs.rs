@@ -83,12 +83,7 @@ pub(crate) async fn list(
     let states = filter.state.as_deref().map(states).transpose()?;
     let mut records = shared.node.jobs.list().await.map_err(refused)?;
     records.retain(|r| states.as_ref().is_none_or(|s| s.contains(&r.state)));
-    records.retain(|r| {
-        filter
-            .project
-            .as_ref()
-            .is_none_or(|p| r.project.to_string() == *p)
-    });
+    records.retain(|r| filter.project.as_ref().is_none_or(|p| r.project.to_string() == *p));
     Ok(Json(records))
 }
 
@@ -177,15 +172,9 @@ fn refused(error: JobError) -> ApiError {
         JobError::NotFound(_) => ApiError::not_found(said, "list the jobs with `fleet job list`"),
         JobError::UnknownKind { .. } => ApiError::bad_request(said, "use one of the known kinds"),
         JobError::InvalidSpec(_) => ApiError::bad_request(said, "mend it and submit again"),
-        JobError::Conflict { job } => {
-            ApiError::conflict(said, format!("look at that job: fleet job status {job}"))
-        }
-        JobError::NotEnded { job, .. } => {
-            ApiError::conflict(said, format!("stop it first: fleet job stop {job}"))
-        }
-        JobError::Busy { .. } | JobError::Unavailable(_) | JobError::Journal(_) => {
-            ApiError::busy(said)
-        }
+        JobError::Conflict { job } => ApiError::conflict(said, format!("look at that job: fleet job status {job}")),
+        JobError::NotEnded { job, .. } => ApiError::conflict(said, format!("stop it first: fleet job stop {job}")),
+        JobError::Busy { .. } | JobError::Unavailable(_) | JobError::Journal(_) => ApiError::busy(said),
         JobError::Crash(_) | JobError::Failed(_) | JobError::Cancelled => ApiError::internal(said),
     }
 }

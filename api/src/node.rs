@@ -28,10 +28,6 @@ pub(crate) async fn health() -> &'static str {
 /// `GET /readyz`: whether jobs are run now, and if not, what is waited for.
 pub(crate) async fn ready(State(shared): State<Shared>) -> impl IntoResponse {
     let readiness = shared.node.readiness.borrow().clone();
-    let status = if readiness.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(readiness))
 }

@@ -33,9 +33,8 @@ impl HostNames {
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
-        let host = one(headers, header::HOST).ok_or_else(|| {
-            ApiError::bad_request("the request has no Host", "name the node's address")
-        })?;
+        let host = one(headers, header::HOST)
+            .ok_or_else(|| ApiError::bad_request("the request has no Host", "name the node's address"))?;
         if !self.knows(host) {
             return Err(refused("host", host));
         }

@@ -71,15 +71,9 @@ pub(crate) async fn result(
     let record = find(&shared, &id).await?;
     let (digest, base) = bundle_of(&record, &history(&shared, &record.id).await?)?;
     let bytes = shared.node.blobs.get(&digest).await.map_err(|e| {
-        ApiError::not_found(
-            format!("the result of job {id} isn't kept here any more: {e}"),
-            "submit the story again",
-        )
+        ApiError::not_found(format!("the result of job {id} isn't kept here any more: {e}"), "submit the story again")
     })?;
-    let told = [
-        (header::CONTENT_TYPE.as_str(), "application/x-git-bundle".to_owned()),
-        (BASE_COMMIT, base),
-    ];
+    let told = [(header::CONTENT_TYPE.as_str(), "application/x-git-bundle".to_owned()), (BASE_COMMIT, base)];
     Ok((told, bytes).into_response())
 }
 

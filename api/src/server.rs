@@ -50,44 +50,27 @@ fn router(shared: Shared) -> Router {
         .route("/blobs", post(blobs::put))
         .route("/jobs/{id}/events", get(events::follow))
         .layer(DefaultBodyLimit::disable());
-    let api = quick.merge(long).layer(from_fn_with_state(
-        shared.node.tokens.clone(),
-        auth::require_token,
-    ));
+    let api = quick.merge(long).layer(from_fn_with_state(shared.node.tokens.clone(), auth::require_token));
     Router::new()
         .nest("/api/v1", api)
         .route("/healthz", get(node::health))
         .route("/readyz", get(node::ready))
         .fallback(no_such_path)
-        .layer(from_fn_with_state(
-            shared.node.hosts.clone(),
-            origin::check_origin,
-        ))
+        .layer(from_fn_with_state(shared.node.hosts.clone(), origin::check_origin))
         .layer(from_fn_with_state(shared.clone(), within_bound))
         .with_state(shared)
 }
 
 async fn within_deadline(request: Request, next: Next) -> Result<Response, ApiError> {
-    tokio::time::timeout(REQUEST_DEADLINE, next.run(request))
-        .await
-        .map_err(|_| ApiError::deadline())
+    tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await.map_err(|_| ApiError::deadline())
 }
 
-async fn within_bound(
-    State(shared): State<Shared>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let _permit = shared
-        .requests
-        .try_acquire()
-        .map_err(|_| ApiError::busy("the node serves as many requests as it may"))?;
+async fn within_bound(State(shared): State<Shared>, request: Request, next: Next) -> Result<Response, ApiError> {
+    let _permit =
+        shared.requests.try_acquire().map_err(|_| ApiError::busy("the node serves as many requests as it may"))?;
     Ok(next.run(request).await)
 }
 
 async fn no_such_path() -> ApiError {
-    ApiError::not_found(
-        "there is nothing at this path",
-        "the API lies under /api/v1; see the manual",
-    )
+    ApiError::not_found("there is nothing at this path", "the API lies under /api/v1; see the manual")
 }

@@ -26,10 +26,7 @@ pub struct ApiOptions {
 
 impl Default for ApiOptions {
     fn default() -> Self {
-        Self {
-            max_requests: 256,
-            max_followers: 64,
-        }
+        Self { max_requests: 256, max_followers: 64 }
     }
 }
 

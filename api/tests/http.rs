@@ -11,13 +11,10 @@ use fleet_api::wire::{BlobStored, NodeInfo, Readiness};
 use fleet_api::{ApiOptions, ApiState, ErrorBody, HostNames, Tokens};
 use fleet_runtime::actor::System;
 use fleet_runtime::auth::{AccessLevel, Principal};
-use fleet_runtime::job::{
-    JobContext, JobError, JobKind, JobOutcome, JobRecord, Jobs, JobsOptions, JobsPorts,
-};
+use fleet_runtime::job::{JobContext, JobError, JobKind, JobOutcome, JobRecord, Jobs, JobsOptions, JobsPorts};
 use fleet_runtime::progress::{Progress, ProgressBus};
 use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId,
-    SqliteJournal, Timestamp,
+    Author, BlobOptions, BlobStore, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId, SqliteJournal, Timestamp,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -217,9 +214,7 @@ impl Follower {
 }
 
 fn parse(block: &str) -> Option<Sse> {
-    let field = |name: &str| {
-        block.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':').map(str::trim))
-    };
+    let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':').map(str::trim));
     Some(Sse {
         id: field("id").map(|id| id.parse().unwrap()),
         name: field("event")?.to_owned(),
@@ -256,9 +251,8 @@ async fn a_caller_without_a_known_token_is_told_nothing_but_how_to_show_one() {
 async fn a_viewer_may_look_and_not_touch() {
     let node = TestNode::start().await;
     let job = node.submitted(json!({ "steps": 1, "hold": true })).await;
-    let as_viewer = |method, path: &str| {
-        node.http.request(method, format!("{}/api/v1{path}", node.url)).bearer_auth(VIEWER)
-    };
+    let as_viewer =
+        |method, path: &str| node.http.request(method, format!("{}/api/v1{path}", node.url)).bearer_auth(VIEWER);
     assert_eq!(as_viewer(Method::GET, "/jobs").send().await.unwrap().status(), StatusCode::OK);
     let stop = as_viewer(Method::POST, &format!("/jobs/{}/stop", job.id)).json(&json!({}));
     refusal(stop.send().await.unwrap(), StatusCode::FORBIDDEN).await;
@@ -292,9 +286,7 @@ async fn what_is_wrong_with_a_submit_is_said() {
     let node = TestNode::start().await;
     let bad = node.submit(json!({}), "k").await;
     assert!(refusal(bad, StatusCode::BAD_REQUEST).await.message.contains("`steps` is missing"));
-    let post = |body: Value| {
-        node.request(Method::POST, "/api/v1/jobs").header("Idempotency-Key", "k2").json(&body)
-    };
+    let post = |body: Value| node.request(Method::POST, "/api/v1/jobs").header("Idempotency-Key", "k2").json(&body);
     let whole = json!({ "kind": "steps", "project": "p", "title": "t", "spec": { "steps": 1 } });
     for (key, value) in [("kind", json!("dance")), ("project", json!("../x")), ("colour", json!("red"))] {
         let mut body = whole.clone();
@@ -325,8 +317,7 @@ async fn a_follower_sees_every_event_once_over_as_many_connections_as_it_takes()
 
     let ids: Vec<u64> = all.iter().map(|sse| sse.id.unwrap()).collect();
     assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
-    let seqs: Vec<u64> =
-        all.iter().map(|sse| sse.data["envelope"]["seq"].as_u64().unwrap()).collect();
+    let seqs: Vec<u64> = all.iter().map(|sse| sse.data["envelope"]["seq"].as_u64().unwrap()).collect();
     assert_eq!(seqs, (1..=seqs.len() as u64).collect::<Vec<_>>(), "something was missed");
 
     let path = format!("/api/v1/jobs/{job}/events");

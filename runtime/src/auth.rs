@@ -5,20 +5,7 @@ use serde_json::Value;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// What a person may do. Ordered: each level may do what the ones before it may.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    SchemaWrite,
-    SchemaRead,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 #[serde(rename_all = "lowercase")]
 pub enum AccessLevel {
     /// Sees.

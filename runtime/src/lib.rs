@@ -24,23 +24,18 @@ pub mod stream;
 pub mod supervise;
 pub mod time;
 
-pub use actor::{
-    Actor, ActorAddr, ActorError, AskError, Context, Json, Message, Ref, ReplyTo, SendError, System,
-};
+pub use actor::{Actor, ActorAddr, ActorError, AskError, Context, Json, Message, Ref, ReplyTo, SendError, System};
 pub use blob::{BlobError, BlobOptions, BlobStore, Digest};
 pub use codec::{CodecError, Wire};
 pub use effect::{EffectClass, EffectError, EffectRun, EffectSpec, Effects};
 pub use error::Error;
-pub use id::{
-    ActorId, Generation, Incarnation, JobId, NodeId, Position, ProjectId, Seq, StreamId,
-};
+pub use id::{ActorId, Generation, Incarnation, JobId, NodeId, Position, ProjectId, Seq, StreamId};
 pub use job::{
-    JobContext, JobError, JobKind, JobOutcome, JobRecord, JobState, JobSubmit, Jobs, JobsOptions,
-    JobsPorts,
+    JobContext, JobError, JobKind, JobOutcome, JobRecord, JobState, JobSubmit, Jobs, JobsOptions, JobsPorts,
 };
 pub use journal::{
-    Append, Author, Entity, EntityRef, Envelope, Expected, Fact, Hash, Journal, JournalError,
-    JournalOptions, NewEvent, OpenReport, SqliteJournal, StreamHead, VerifyReport,
+    Append, Author, Entity, EntityRef, Envelope, Expected, Fact, Hash, Journal, JournalError, JournalOptions, NewEvent,
+    OpenReport, SqliteJournal, StreamHead, VerifyReport,
 };
 pub use progress::{Progress, ProgressBus, ProgressItem, ProgressWatch};
 pub use redact::{NoSecrets, Redacted, Redactor};

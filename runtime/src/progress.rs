@@ -29,9 +29,7 @@ impl ProgressBus {
     pub const CAPACITY: usize = 1024;
 
     pub fn new() -> Self {
-        Self {
-            tx: broadcast::Sender::new(Self::CAPACITY),
-        }
+        Self { tx: broadcast::Sender::new(Self::CAPACITY) }
     }
 
     pub fn publish(&self, progress: Progress) {
@@ -41,9 +39,7 @@ impl ProgressBus {
 
     /// Sees everything from now on.
     pub fn watch(&self) -> ProgressWatch {
-        ProgressWatch {
-            rx: self.tx.subscribe(),
-        }
+        ProgressWatch { rx: self.tx.subscribe() }
     }
 }
 
@@ -84,12 +80,7 @@ mod tests {
     use super::*;
 
     fn line(n: usize) -> Progress {
-        Progress {
-            job: JobId::new_random(),
-            source: "test".into(),
-            text: n.to_string(),
-            tokens: None,
-        }
+        Progress { job: JobId::new_random(), source: "test".into(), text: n.to_string(), tokens: None }
     }
 
     #[tokio::test]

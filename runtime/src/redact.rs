@@ -136,11 +136,7 @@ mod tests {
                     title: "a hunter2".into(),
                     body: "hunter2 b".into(),
                 }),
-                Fact::Relation {
-                    from: entity_ref("hunter2"),
-                    relation: "uses".into(),
-                    to: entity_ref("hunter2"),
-                },
+                Fact::Relation { from: entity_ref("hunter2"), relation: "uses".into(), to: entity_ref("hunter2") },
             ],
             ..NewEvent::new(
                 Author::Node("n1".into()),
@@ -158,11 +154,7 @@ mod tests {
 
     #[test]
     fn two_keys_that_redact_to_the_same_text_keep_both_their_values() {
-        let event = NewEvent::new(
-            Author::Node("n1".into()),
-            "test.event",
-            json!({"hunter2": 1, "⟦secret⟧": 2}),
-        );
+        let event = NewEvent::new(Author::Node("n1".into()), "test.event", json!({"hunter2": 1, "⟦secret⟧": 2}));
         let redacted = Redacted::event(&Hunter, &"p".parse().unwrap(), event);
         assert_eq!(redacted.get().payload.as_object().unwrap().len(), 2);
     }

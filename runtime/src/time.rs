@@ -12,19 +12,7 @@ use wincode::{SchemaRead, SchemaWrite};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    SchemaWrite,
-    SchemaRead,
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead,
 )]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);

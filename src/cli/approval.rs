@@ -17,12 +17,8 @@ pub async fn run(global: &Global, terminal: &Terminal, command: &ApprovalCommand
     match command {
         ApprovalCommand::List => list(&client, terminal).await,
         ApprovalCommand::Show { id } => show(&client, terminal, id).await,
-        ApprovalCommand::Approve(args) => {
-            decide(&client, terminal, args, wire::Verdict::Approve).await
-        }
-        ApprovalCommand::Reject(args) => {
-            decide(&client, terminal, args, wire::Verdict::Reject).await
-        }
+        ApprovalCommand::Approve(args) => decide(&client, terminal, args, wire::Verdict::Approve).await,
+        ApprovalCommand::Reject(args) => decide(&client, terminal, args, wire::Verdict::Reject).await,
     }
 }
 
@@ -74,12 +70,7 @@ async fn show(client: &Client, terminal: &Terminal, given: &str) -> Outcome {
     Ok(Exit::Ok)
 }
 
-async fn decide(
-    client: &Client,
-    terminal: &Terminal,
-    args: &Verdict,
-    verdict: wire::Verdict,
-) -> Outcome {
+async fn decide(client: &Client, terminal: &Terminal, args: &Verdict, verdict: wire::Verdict) -> Outcome {
     let id = resolve(&client.approvals().await?, &args.id)?;
     let decided = client.decide(&id, verdict, &args.comment).await?;
     if terminal.json_wanted() {
@@ -96,8 +87,7 @@ async fn decide(
 
 /// The approval that is meant: by its id, or by its job's where only one is open.
 fn resolve(waiting: &[Approval], given: &str) -> Result<String, Failure> {
-    let of_job: Vec<&Approval> =
-        waiting.iter().filter(|a| a.job == given).collect();
+    let of_job: Vec<&Approval> = waiting.iter().filter(|a| a.job == given).collect();
     match of_job.as_slice() {
         [] => Ok(given.to_owned()),
         [one] => Ok(one.id.clone()),

@@ -286,9 +286,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(cli.global.output, Format::Json);
-        let Command::Job(JobCommand::Submit(submit)) = cli.command else {
-            panic!("not a submit")
-        };
+        let Command::Job(JobCommand::Submit(submit)) = cli.command else { panic!("not a submit") };
         assert_eq!(submit.approve_with, ApproveWith::PolicyAuto);
         assert_eq!((submit.proposals, submit.max_tokens), (Some(4), Some(9000)));
         assert!(submit.detach);
@@ -299,9 +297,7 @@ mod tests {
         let cli = parse("fleet job list --state running,waiting --server http://h:1 -q").unwrap();
         assert_eq!(cli.global.server, "http://h:1");
         assert!(cli.global.quiet);
-        let Command::Job(JobCommand::List { state }) = cli.command else {
-            panic!("not a list")
-        };
+        let Command::Job(JobCommand::List { state }) = cli.command else { panic!("not a list") };
         assert_eq!(state, ["running", "waiting"]);
     }
 

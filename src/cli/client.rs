@@ -43,11 +43,7 @@ pub struct Client {
 impl Client {
     /// Reads the token and makes ready to call. Without a token, says whether a node is there at all.
     pub async fn open(global: &Global) -> Result<Self, Failure> {
-        let mut client = Self {
-            http: http()?,
-            server: server(&global.server)?,
-            token: String::new(),
-        };
+        let mut client = Self { http: http()?, server: server(&global.server)?, token: String::new() };
         match token(global) {
             Ok(token) => client.token = token,
             Err(refused) => {
@@ -65,9 +61,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}/api/v1{path}", self.server))
-            .bearer_auth(&self.token)
+        self.http.request(method, format!("{}/api/v1{path}", self.server)).bearer_auth(&self.token)
     }
 
     async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
@@ -92,11 +86,7 @@ impl Client {
         self.ask(self.request(Method::GET, path)).await
     }
 
-    async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        body: &impl Serialize,
-    ) -> Result<T, Failure> {
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T, Failure> {
         self.ask(self.request(Method::POST, path).json(body)).await
     }
 
@@ -126,9 +116,7 @@ impl Client {
 
     /// Stops a job.
     pub async fn stop(&self, id: &str, reason: &str) -> Result<JobRecord, Failure> {
-        let body = StopBody {
-            reason: reason.to_owned(),
-        };
+        let body = StopBody { reason: reason.to_owned() };
         self.post(&format!("/jobs/{}/stop", part(id)), &body).await
     }
 
@@ -187,26 +175,13 @@ impl Client {
     }
 
     /// Decides.
-    pub async fn decide(
-        &self,
-        id: &str,
-        decision: Verdict,
-        comment: &str,
-    ) -> Result<serde_json::Value, Failure> {
-        let body = DecisionBody {
-            decision,
-            comment: comment.to_owned(),
-        };
+    pub async fn decide(&self, id: &str, decision: Verdict, comment: &str) -> Result<serde_json::Value, Failure> {
+        let body = DecisionBody { decision, comment: comment.to_owned() };
         self.post(&format!("/approvals/{}", part(id)), &body).await
     }
 
     /// Opens a job's event stream after the event with this id.
-    pub async fn events(
-        &self,
-        id: &str,
-        after: Option<&str>,
-        follow: bool,
-    ) -> Result<Response, Failure> {
+    pub async fn events(&self, id: &str, after: Option<&str>, follow: bool) -> Result<Response, Failure> {
         let path = format!("/jobs/{}/events?follow={follow}", part(id));
         let mut request = self.request(Method::GET, &path);
         if let Some(after) = after {
@@ -294,9 +269,7 @@ pub fn state_dir(global: &Global) -> Result<StateDir, Failure> {
 fn part(text: &str) -> String {
     text.bytes()
         .map(|b| match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b',' => {
-                char::from(b).to_string()
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b',' => char::from(b).to_string(),
             _ => format!("%{b:02X}"),
         })
         .collect()
@@ -321,10 +294,8 @@ async fn refused(response: Response) -> Failure {
     };
     match response.json::<ErrorBody>().await {
         Ok(body) => Failure::new(exit, body.message, body.remedy).coded(body.code),
-        Err(_) => Failure::new(
-            exit,
-            format!("the node answered {status}"),
-            "is this address a Fleet node's? See --server",
-        ),
+        Err(_) => {
+            Failure::new(exit, format!("the node answered {status}"), "is this address a Fleet node's? See --server")
+        }
     }
 }

@@ -20,12 +20,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of any kind.
     pub fn new(exit: Exit, what: impl Into<String>, next: impl Into<String>) -> Self {
-        Self {
-            exit,
-            code: None,
-            what: what.into(),
-            next: next.into(),
-        }
+        Self { exit, code: None, what: what.into(), next: next.into() }
     }
 
     /// Bad input: the caller can mend it.

@@ -36,12 +36,7 @@ struct Finished {
 }
 
 /// Finishes an ended job.
-pub async fn finish(
-    global: &Global,
-    client: &Client,
-    terminal: &Terminal,
-    wanted: Finish<'_>,
-) -> Outcome {
+pub async fn finish(global: &Global, client: &Client, terminal: &Terminal, wanted: Finish<'_>) -> Outcome {
     let record = client.job(wanted.job).await?;
     let success = record.state == JobState::Succeeded;
     let report = save_report(global, client, &wanted).await?;
@@ -69,19 +64,15 @@ fn summary(record: &JobRecord) -> String {
 }
 
 /// Fetches the job's commit into the repository as branch `fleet/<job>`.
-pub async fn import(
-    client: &Client,
-    job: &str,
-    path: &Path,
-) -> Result<(String, String), Failure> {
+pub async fn import(client: &Client, job: &str, path: &Path) -> Result<(String, String), Failure> {
     let path = path.canonicalize().map_err(|e| {
         Failure::input(
             format!("can't use the repository {}: {e}", path.display()),
             format!("name it again: fleet job fetch {job} --repo PATH"),
         )
     })?;
-    let place = tempfile::tempdir()
-        .map_err(|e| Failure::internal(format!("can't make a temporary directory: {e}"), ""))?;
+    let place =
+        tempfile::tempdir().map_err(|e| Failure::internal(format!("can't make a temporary directory: {e}"), ""))?;
     let bundle = place.path().join("result.bundle");
     let base = client.result(job, &bundle).await?;
     let base: CommitId = base.parse().map_err(|e: RepoError| Failure::internal(e.to_string(), ""))?;
@@ -99,11 +90,7 @@ fn not_imported(error: &RepoError, job: &str) -> Failure {
     Failure::new(exit, error.to_string(), format!("mend that, then: fleet job fetch {job} --repo PATH"))
 }
 
-async fn save_report(
-    global: &Global,
-    client: &Client,
-    wanted: &Finish<'_>,
-) -> Result<PathBuf, Failure> {
+async fn save_report(global: &Global, client: &Client, wanted: &Finish<'_>) -> Result<PathBuf, Failure> {
     let path = match wanted.report {
         Some(path) => path.to_owned(),
         None => {

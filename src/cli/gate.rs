@@ -30,13 +30,7 @@ pub struct Gate {
 impl Gate {
     /// A gate that isn't open.
     pub fn new(client: &Client, terminal: &Terminal, job: &str) -> Self {
-        Self {
-            client: client.clone(),
-            terminal: terminal.clone(),
-            job: job.to_owned(),
-            open: None,
-            typed: None,
-        }
+        Self { client: client.clone(), terminal: terminal.clone(), job: job.to_owned(), open: None, typed: None }
     }
 
     /// Whether a question stands.

@@ -68,13 +68,8 @@ async fn list(client: &Client, terminal: &Terminal, states: &[String]) -> Outcom
     }
     let mut table = table::table(["JOB", "STATE", "SUBMITTED", "TOOK", "TITLE"]);
     for job in &jobs {
-        let cells = [
-            job.id.to_string(),
-            job.state.to_string(),
-            table::time(job.submitted_at),
-            took(job),
-            job.title.clone(),
-        ];
+        let cells =
+            [job.id.to_string(), job.state.to_string(), table::time(job.submitted_at), took(job), job.title.clone()];
         table::row(&mut table, cells);
     }
     terminal.data(table::text(&table))?;
@@ -140,11 +135,7 @@ async fn wait(global: &Global, client: &Client, terminal: &Terminal, args: &Wait
     if watch(client, terminal, &args.job, args.timeout).await? != Watched::Ended {
         return Ok(Exit::StillGoing);
     }
-    let wanted = Finish {
-        job: &args.job,
-        repo: args.repo.as_deref(),
-        report: args.report.as_deref(),
-    };
+    let wanted = Finish { job: &args.job, repo: args.repo.as_deref(), report: args.report.as_deref() };
     finish(global, client, terminal, wanted).await
 }
 

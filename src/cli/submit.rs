@@ -35,11 +35,7 @@ pub async fn submit(global: &Global, terminal: &Terminal, args: &Submit) -> Outc
         Watched::Ended => {}
         Watched::Detached | Watched::TimedOut => return Ok(Exit::StillGoing),
     }
-    let finished = Finish {
-        job: &id,
-        repo: Some(&args.repo),
-        report: args.report.as_deref(),
-    };
+    let finished = Finish { job: &id, repo: Some(&args.repo), report: args.report.as_deref() };
     finish(global, &client, terminal, finished).await
 }
 
@@ -53,24 +49,17 @@ fn read_story(path: &Path) -> Result<(String, Story), Failure> {
     };
     let mut text = Vec::new();
     let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_STORY_BYTES as u64 + 1)
-        .read_to_end(&mut text)
-        .map_err(unreadable)?;
+    file.take(MAX_STORY_BYTES as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
     if text.len() > MAX_STORY_BYTES {
         return Err(Failure::input(
             format!("the story {shown} is larger than {MAX_STORY_BYTES} bytes"),
             "a story is a page of text; put data into the repository",
         ));
     }
-    let text = String::from_utf8(text).map_err(|_| {
-        Failure::input(format!("the story {shown} isn't UTF-8 text"), "save it as UTF-8")
-    })?;
+    let text = String::from_utf8(text)
+        .map_err(|_| Failure::input(format!("the story {shown} isn't UTF-8 text"), "save it as UTF-8"))?;
     let story = Story::parse(&text).map_err(|e| {
-        Failure::input(
-            format!("{shown}:{}:{}: {}", e.line, e.column, e.what),
-            e.remedy,
-        )
-        .coded("FLT-STORY")
+        Failure::input(format!("{shown}:{}:{}: {}", e.line, e.column, e.what), e.remedy).coded("FLT-STORY")
     })?;
     Ok((text, story))
 }
@@ -111,8 +100,8 @@ async fn upload(
     story: String,
     facts: &RepoFacts,
 ) -> Result<StorySpec, Failure> {
-    let place = tempfile::tempdir()
-        .map_err(|e| Failure::internal(format!("can't make a temporary directory: {e}"), ""))?;
+    let place =
+        tempfile::tempdir().map_err(|e| Failure::internal(format!("can't make a temporary directory: {e}"), ""))?;
     let pack = place.path().join("base.bundle");
     let pack_bytes = repo::make_pack(facts, &pack).map_err(|e| Failure::input(e.to_string(), ""))?;
     let size = bytesize::ByteSize(pack_bytes);
@@ -132,11 +121,7 @@ async fn upload(
             ApproveWith::Ask => Approve::Ask,
             ApproveWith::PolicyAuto => Approve::PolicyAuto,
         },
-        limits: StoryLimits {
-            proposals: args.proposals,
-            max_tokens: args.max_tokens,
-            ..StoryLimits::default()
-        },
+        limits: StoryLimits { proposals: args.proposals, max_tokens: args.max_tokens, ..StoryLimits::default() },
         client_repo_label: label(&args.repo),
     })
 }
@@ -158,8 +143,7 @@ async fn send(
         kind: "story".to_owned(),
         project: args.project.clone().unwrap_or_else(|| facts.root_commit.to_string()),
         title: story.title.clone(),
-        spec: serde_json::to_value(spec)
-            .map_err(|e| Failure::internal(format!("can't encode the story: {e}"), ""))?,
+        spec: serde_json::to_value(spec).map_err(|e| Failure::internal(format!("can't encode the story: {e}"), ""))?,
         priority: 0,
     };
     let key = args.idempotency_key.clone();

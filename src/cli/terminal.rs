@@ -81,8 +81,8 @@ impl Terminal {
 
     /// Writes one JSON document a line.
     pub fn json_line(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(value)
-            .map_err(|e| Failure::internal(format!("can't encode the answer: {e}"), ""))?;
+        let text =
+            serde_json::to_string(value).map_err(|e| Failure::internal(format!("can't encode the answer: {e}"), ""))?;
         self.data(text)
     }
 
@@ -148,9 +148,8 @@ fn to_stdout(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>)
         Ok(()) => Ok(()),
         // The reader has had enough (`fleet job list | head`): no error, and nothing more to say.
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Err(Failure::new(Exit::Ok, "", "")),
-        Err(e) => Err(Failure::internal(
-            format!("can't write to stdout: {e}"),
-            "check where the output goes (disk full?)",
-        )),
+        Err(e) => {
+            Err(Failure::internal(format!("can't write to stdout: {e}"), "check where the output goes (disk full?)"))
+        }
     }
 }

@@ -102,7 +102,11 @@ impl Watcher {
         match event.envelope.kind.as_str() {
             "story.gate_opened" => {
                 self.live.hold();
-                self.gate.opened().await
+                let asked = self.gate.opened().await;
+                if !self.gate.is_open() {
+                    self.live.resume();
+                }
+                asked
             }
             "story.gate_decided" => {
                 self.gate.closed();

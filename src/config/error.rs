@@ -68,22 +68,9 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gutter = self.line.to_string().len();
-        writeln!(
-            f,
-            "FLT-C002: {}:{}:{}: {}",
-            self.path.display(),
-            self.line,
-            self.column,
-            self.what
-        )?;
+        writeln!(f, "FLT-C002: {}:{}:{}: {}", self.path.display(), self.line, self.column, self.what)?;
         writeln!(f, "  {} | {}", self.line, self.source_line)?;
-        writeln!(
-            f,
-            "  {:gutter$} | {}{}",
-            "",
-            " ".repeat(self.column - 1),
-            "^".repeat(self.mark)
-        )?;
+        writeln!(f, "  {:gutter$} | {}{}", "", " ".repeat(self.column - 1), "^".repeat(self.mark))?;
         write!(f, "  next: {}", self.remedy)
     }
 }
@@ -111,11 +98,7 @@ fn mark_width(line: &str, column: usize, span: &Range<usize>) -> usize {
 
 /// The header of the table that this place lies in, as written: `[jobs]`.
 fn section(text: &str, at: usize) -> Option<&str> {
-    text[..at]
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| line.starts_with('[') && line.ends_with(']'))
+    text[..at].lines().rev().map(str::trim).find(|line| line.starts_with('[') && line.ends_with(']'))
 }
 
 fn explain(text: &str, at: usize, message: &str) -> (String, String) {

@@ -9,9 +9,7 @@ mod nearest;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use fleet_actors::options::{
-    AgentOptions, ApprovalOptions, CouncilOptions, RunOptions, TeamOptions,
-};
+use fleet_actors::options::{AgentOptions, ApprovalOptions, CouncilOptions, RunOptions, TeamOptions};
 use fleet_api::ApiOptions;
 use fleet_inference::EngineConfig;
 use fleet_runtime::{BlobOptions, JournalOptions};
@@ -64,11 +62,7 @@ pub struct NodeOptions {
 
 impl Default for NodeOptions {
     fn default() -> Self {
-        Self {
-            name: "local".to_owned(),
-            listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 7400),
-            state_dir: None,
-        }
+        Self { name: "local".to_owned(), listen: SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 7400), state_dir: None }
     }
 }
 
@@ -84,10 +78,7 @@ pub struct JobsOptions {
 
 impl Default for JobsOptions {
     fn default() -> Self {
-        Self {
-            max_running: 2,
-            max_restarts: 3,
-        }
+        Self { max_running: 2, max_restarts: 3 }
     }
 }
 
@@ -103,10 +94,7 @@ pub struct InferenceOptions {
 
 impl Default for InferenceOptions {
     fn default() -> Self {
-        Self {
-            allow_mock: false,
-            engine: vec![EngineConfig::default()],
-        }
+        Self { allow_mock: false, engine: vec![EngineConfig::default()] }
     }
 }
 
@@ -123,10 +111,7 @@ pub struct LogOptions {
 
 impl Default for LogOptions {
     fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-            format: LogFormat::Text,
-        }
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
     }
 }
 
@@ -143,10 +128,8 @@ pub enum LogFormat {
 impl Config {
     /// Reads a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let mut config = Self::parse(&text, path)?;
         config.place_beside(path.parent().unwrap_or(Path::new("")));
         Ok(config)
@@ -162,8 +145,8 @@ impl Config {
 
     /// Reads a text; `path` is what errors call it.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let config: Self = toml::from_str(text)
-            .map_err(|e| ConfigError::Wrong(Box::new(Fault::new(path, text, &e))))?;
+        let config: Self =
+            toml::from_str(text).map_err(|e| ConfigError::Wrong(Box::new(Fault::new(path, text, &e))))?;
         config.check(path)?;
         Ok(config)
     }
@@ -181,11 +164,7 @@ impl Config {
     /// Checks what goes together. Also after flags have changed something.
     pub fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let wrong = |what: String, remedy: &str| {
-            Err(ConfigError::Inconsistent {
-                path: path.to_owned(),
-                what,
-                remedy: remedy.to_owned(),
-            })
+            Err(ConfigError::Inconsistent { path: path.to_owned(), what, remedy: remedy.to_owned() })
         };
         let listen = self.node.listen;
         if !listen.ip().is_loopback() {

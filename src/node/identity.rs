@@ -24,10 +24,9 @@ impl Identity {
                 let last: Self = serde_json::from_slice(&bytes).map_err(io::Error::other)?;
                 Self { incarnation: last.incarnation.next(), ..last }
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Self {
-                node: NodeId::new_random(),
-                incarnation: Incarnation(1),
-            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                Self { node: NodeId::new_random(), incarnation: Incarnation(1) }
+            }
             Err(e) => return Err(e),
         };
         identity.save(file)?;

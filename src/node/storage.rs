@@ -34,9 +34,8 @@ impl Storage {
     pub(super) fn open(config: &Config, state: &StateDir) -> anyhow::Result<Self> {
         let redactor = SecretRedactor::load_or_create(&state.join("redaction.key"))?;
         let dir = state.join("journal");
-        let (journal, report) = SqliteJournal::open(&dir, &config.journal).map_err(|e| {
-            anyhow::anyhow!("{}: the journal in {} can't be opened: {e}", e.code(), dir.display())
-        })?;
+        let (journal, report) = SqliteJournal::open(&dir, &config.journal)
+            .map_err(|e| anyhow::anyhow!("{}: the journal in {} can't be opened: {e}", e.code(), dir.display()))?;
         Ok(Self {
             identity: Identity::next(&state.join("node.json"))
                 .with_context(|| format!("can't keep the node's identity in {}", state.path().display()))?,
@@ -81,13 +80,8 @@ pub(super) fn empty_dir(dir: &Path) -> anyhow::Result<()> {
 pub(super) async fn drop_old_bases(bases: &Path, jobs: &Jobs) -> anyhow::Result<()> {
     // What lies there is listed first: a job that begins in between isn't in the list yet, nor is its base.
     let there: Vec<PathBuf> = std::fs::read_dir(bases)?.flatten().map(|entry| entry.path()).collect();
-    let open: HashSet<String> = jobs
-        .list()
-        .await?
-        .into_iter()
-        .filter(|job| !job.state.is_ended())
-        .map(|job| job.id.to_string())
-        .collect();
+    let open: HashSet<String> =
+        jobs.list().await?.into_iter().filter(|job| !job.state.is_ended()).map(|job| job.id.to_string()).collect();
     for base in there {
         let job = base.file_name().unwrap_or_default().to_string_lossy();
         if !open.contains(job.as_ref()) {

@@ -1,6 +1,6 @@
 //! Nodes that are killed, and clients that outlive them.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::harness::{Place, finish};
 
@@ -65,4 +65,25 @@ fn a_gate_that_was_open_when_the_node_died_is_open_after_the_restart() {
     node.wait_until(|| place.job_state(&job) == "waiting");
     assert_eq!(place.run(&["approval", "approve", &job]).code, Some(0));
     assert_eq!(place.run(&["job", "wait", &job]).code, Some(0));
+}
+
+#[test]
+fn ctrl_c_detaches_says_how_to_go_on_and_leaves_the_job_alone() {
+    let place = Place::new("clamp/slow.yaml");
+    let mut node = place.start();
+    let (repo, story) = (place.repo(), place.story());
+    let submit = ["job", "submit", "--approve-with", "policy:auto", "--repo", repo.to_str().unwrap(), "--story"];
+    let mut submit = place.fleet(&[&submit[..], &[story.to_str().unwrap()]].concat());
+    let child = submit.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    node.wait_until(|| place.run(&["job", "list", "-o", "json"]).stdout.contains("running"));
+
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+
+    assert_eq!(ended.status.code(), Some(6), "{ended:?}");
+    let said = String::from_utf8(ended.stderr).unwrap();
+    let (_, job) = said.split_once("fleet job wait ").expect("doesn't say how to go on");
+    let job = job.split_whitespace().next().unwrap();
+    assert!(said.contains(&format!("fleet job stop {job}")), "{said}");
+    assert_eq!(place.run(&["job", "wait", job]).code, Some(0));
 }

@@ -36,10 +36,7 @@ pub struct Ran {
 impl Place {
     /// A place whose node answers by this script of the fixtures.
     pub fn new(script: &str) -> Self {
-        let place = Self {
-            dir: tempfile::tempdir().unwrap(),
-            port: free_port(),
-        };
+        let place = Self { dir: tempfile::tempdir().unwrap(), port: free_port() };
         place.configure(script, "");
         fs::create_dir(place.temporary()).unwrap();
         make_repo(&place.repo());
@@ -103,13 +100,7 @@ impl Place {
     pub fn start(&self) -> Node {
         let log = self.path().join("fleetd.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
-        let child = self
-            .fleetd()
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(file)
-            .spawn()
-            .unwrap();
+        let child = self.fleetd().stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
         let mut node = Node { child, log };
         let url = format!("{}/readyz", self.url());
         node.wait_until(|| http_status(&url) == Some(200));
@@ -238,11 +229,7 @@ pub fn finish(mut command: Command) -> Ran {
         }
         std::thread::sleep(Duration::from_millis(10));
     };
-    Ran {
-        code: status.code(),
-        stdout: output.join().unwrap(),
-        stderr: errors.join().unwrap(),
-    }
+    Ran { code: status.code(), stdout: output.join().unwrap(), stderr: errors.join().unwrap() }
 }
 
 /// A file of the fixtures.

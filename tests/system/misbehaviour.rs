@@ -9,7 +9,16 @@ fn submit(place: &Place, story: &str) -> (Ran, Value) {
     std::fs::write(&path, story).unwrap();
     let (repo, path) = (place.repo(), path.display().to_string());
     let ran = place.run(&[
-        "job", "submit", "--repo", repo.to_str().unwrap(), "--story", &path, "--approve-with", "policy:auto", "-o", "json",
+        "job",
+        "submit",
+        "--repo",
+        repo.to_str().unwrap(),
+        "--story",
+        &path,
+        "--approve-with",
+        "policy:auto",
+        "-o",
+        "json",
     ]);
     let out = serde_json::from_str(&ran.stdout).unwrap_or_default();
     (ran, out)

@@ -56,6 +56,8 @@ fn a_person_approves_from_another_terminal_and_the_result_is_fetched_later() {
     let early = place.run(&["job", "fetch", &job, "--repo", place.repo().to_str().unwrap()]);
     assert_eq!(early.code, Some(5), "{early:?}");
 
+    let shown = place.run(&["approval", "show", &job]);
+    assert!(shown.stdout.contains("+        return high"), "the change isn't shown: {shown:?}");
     let decided = place.run(&["approval", "approve", &job, "-m", "looks right"]);
     assert_eq!(decided.code, Some(0), "{decided:?}");
     let ended = place.run(&["job", "wait", &job]);
@@ -113,11 +115,8 @@ fn jobs_are_listed_stopped_logged_and_deleted() {
     assert_eq!(place.run(&["job", "wait", &job]).code, Some(1));
 
     let logs = place.run(&["job", "logs", &job, "-o", "json"]);
-    let kinds: Vec<Value> = logs
-        .stdout
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone())
-        .collect();
+    let kinds: Vec<Value> =
+        logs.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
     assert_eq!(kinds.first().unwrap(), "job.submitted");
     assert_eq!(kinds.last().unwrap(), "job.ended");
 

@@ -54,6 +54,8 @@ pub(crate) struct GateArgs {
     pub node: String,
     pub approvals: Approvals,
     pub story: Ref<StoryMsg>,
+    /// The event that opened it.
+    pub cause: Option<Position>,
 }
 
 /// One open gate.
@@ -165,8 +167,9 @@ impl HumanGate {
             comment,
             at: decided.at,
         };
-        let recorded = record::append(&self.args.writer, &job, by, &event, None).await;
+        let recorded = record::append(&self.args.writer, &job, by, &event, self.args.cause).await;
         let envelope = recorded.map_err(|e| unavailable(e.to_string()))?;
+        let event = record::read(&envelope).map_err(|e| unavailable(e.to_string()))?;
         self.core.apply(decided);
         self.args.approvals.close(&self.args.approval.id);
         // If the story is between two lives it finds the decision in its journal.

@@ -20,6 +20,7 @@ mod services;
 mod steps;
 mod story;
 mod think;
+mod turns;
 mod work;
 
 pub use agent::AgentMsg;

@@ -179,8 +179,9 @@ impl StoryActor {
             new.push(record::new_event(&self.work.ctx.job, by.clone(), event, self.known.last)?);
         }
         let recorded = self.work.ctx.writer.append_all(new).await?;
-        for ((_, event), envelope) in events.into_iter().zip(recorded) {
-            self.apply(event, envelope.position, envelope.at);
+        // As recorded, that is redacted: a later run will see nothing else.
+        for envelope in &recorded {
+            self.apply(record::read(envelope)?, envelope.position, envelope.at);
         }
         Ok(())
     }
@@ -268,6 +269,7 @@ impl StoryActor {
             node: self.work.services.node.clone(),
             approvals: self.work.services.approvals.clone(),
             story: ctx.myself(),
+            cause: self.known.last,
             approval,
         };
         self.in_flight.insert("gate".into());

@@ -100,3 +100,31 @@ async fn an_agent_may_look_around_with_tools_before_it_answers() {
     assert!(report.effects.iter().any(|e| e.what.contains("\"read\"")), "{}", report.to_markdown());
     world.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_of_the_repository_is_in_no_event_and_survives_the_edit() {
+    let secret = "ghp_Zk3vR8mQx2Lw9TbN4cJ7yH5dF1sG6aVpEuXo";
+    let cart = format!(
+        "class Cart:\n    def __init__(self):\n        self.items = []\n\n    def add(self, price, quantity=1):\n        self.items.append((price, quantity))\n\n    def total(self):\n        token = \"{secret}\"\n        return sum(price for price, quantity in self.items)\n"
+    );
+    let tests = "import unittest\nfrom cart import Cart\n\n\nclass CartTest(unittest.TestCase):\n    def test_total(self):\n        cart = Cart()\n        cart.add(2, 3)\n        self.assertEqual(cart.total(), 6)\n";
+    let repo = Repository::with(&[("cart.py", &cart), ("test_cart.py", tests)]);
+    // The key of the placeholder's tag is the world's own, so the test has to ask for it.
+    let shown = crate::world::shown(&format!("        token = \"{secret}\""));
+    assert!(!shown.contains(secret), "{shown}");
+    let right = format!(
+        "def total(self):\n    {}\n    return sum(price * quantity for price, quantity in self.items)\n",
+        shown.trim()
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), &Setup::new(developers(&fenced(&right)))).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    let record = world.ended(&job).await;
+    assert_eq!(record.state, JobState::Succeeded, "{}", world.report(&job).await.to_markdown());
+    let events = serde_json::to_string(&world.events(&job).await).unwrap();
+    assert!(!events.contains(secret), "a secret was recorded");
+    let commit = world.fetch(&repo, &job).await;
+    let file = repo.git(&["show", &format!("{commit}:cart.py")]);
+    assert!(file.contains(secret) && file.contains("price * quantity"), "{file}");
+    world.shutdown().await;
+}

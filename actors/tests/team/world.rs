@@ -28,6 +28,14 @@ use fleet_tools::run::Workbench;
 use fleet_tools::sandbox::{Sandbox, SandboxOptions, Toolchains};
 use tempfile::TempDir;
 
+/// Key of the placeholders in every world.
+const KEY: [u8; 32] = [7; 32];
+
+/// A text as agents see it.
+pub fn shown(text: &str) -> String {
+    SecretRedactor::new(KEY).redact(&"shop".parse().unwrap(), text).into_owned()
+}
+
 /// Longer than any story here takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -175,7 +183,7 @@ pub struct World {
 impl World {
     pub async fn start(dir: &Path, setup: &Setup) -> Self {
         let journal: Arc<dyn Journal> = Arc::new(journal(&dir.join("journal")).await);
-        let secrets = Arc::new(SecretRedactor::new([7; 32]));
+        let secrets = Arc::new(SecretRedactor::new(KEY));
         let redactor: Arc<dyn Redactor> = Arc::new(Panicking::new(secrets.clone(), setup.panics));
         let blobs = BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap();
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();

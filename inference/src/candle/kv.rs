@@ -1,40 +1,72 @@
-//! The KV cache of the sequence at work, and copies of prompt prefixes for later prompts.
+//! The KV cache of the sequence at work.
 //!
-//! Only whole chunks of a prompt are ever reused: they were computed in the same steps as they would be again
-//! (see [`super::model`]), tokens decoded one by one were not. What a prefix stands for is decided by comparing its
-//! tokens, never by a hash.
+//! It knows which of its tokens may serve another prompt: whole chunks of a prompt, which were computed in the same
+//! steps as they would be again (see [`super::model`]), and a whole prompt for the very same prompt. Tokens that were
+//! decoded one by one are never reused.
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::model::{CHUNK, Shape};
-use crate::PinId;
-
-/// Prefixes shorter than this are cheaper to compute again than to keep.
-const MIN_KEPT: usize = 4 * CHUNK;
+use super::model::Shape;
 
 /// Keys and values of one sequence, room for the whole context.
 pub(super) struct KvCache {
     /// For each layer keys and values, `[kv_heads, context, head_dim]`.
     layers: Vec<(Tensor, Tensor)>,
     tokens: Vec<u32>,
+    /// Tokens of a prompt that are computed together.
+    chunk: usize,
     /// How many tokens, from the first, came in as whole chunks.
     chunked: usize,
+    prompt: Option<PromptEnd>,
+}
+
+/// Where a prompt ended, and the model's state there.
+struct PromptEnd {
+    len: usize,
+    state: Tensor,
+}
+
+/// Tokens whose keys and values are known, and the state after them if they are a whole prompt.
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) tokens: Vec<u32>,
+    pub(super) state: Option<Tensor>,
+}
+
+impl Known {
+    /// How many of the prompt's tokens need not be computed: all of them if it is the same prompt, else the whole chunks
+    /// that both begin with, but never the last token, whose state is what is wanted.
+    pub(super) fn reusable(&self, prompt: &[u32], chunk: usize) -> usize {
+        if self.state.is_some() && self.tokens == prompt {
+            return prompt.len();
+        }
+        let usable = prompt.len().saturating_sub(1);
+        let shared = self.tokens.iter().zip(&prompt[..usable]).take_while(|(a, b)| a == b).count();
+        shared / chunk * chunk
+    }
 }
 
 impl KvCache {
-    pub(super) fn new(shape: &Shape, context: usize) -> Result<Self> {
+    pub(super) fn new(shape: &Shape, context: usize, chunk: usize) -> Result<Self> {
         let zeros = || Tensor::zeros((shape.kv_heads, context, shape.head_dim), DType::F32, &Device::Cpu);
         let layers = (0..shape.layers).map(|_| Ok((zeros()?, zeros()?))).collect::<Result<_>>()?;
-        Ok(Self { layers, tokens: Vec::new(), chunked: 0 })
+        Ok(Self { layers, tokens: Vec::new(), chunk: chunk.max(1), chunked: 0, prompt: None })
     }
 
     pub(super) fn len(&self) -> usize {
         self.tokens.len()
     }
 
-    /// The part of the prompt that can be reused as it is.
-    pub(super) fn chunked(&self) -> &[u32] {
-        &self.tokens[..self.chunked]
+    pub(super) fn chunk(&self) -> usize {
+        self.chunk
+    }
+
+    /// What of this sequence may serve another prompt.
+    pub(super) fn known(&self) -> Known {
+        match &self.prompt {
+            Some(end) => Known { tokens: self.tokens[..end.len].to_vec(), state: Some(end.state.clone()) },
+            None => Known { tokens: self.tokens[..self.chunked].to_vec(), state: None },
+        }
     }
 
     /// Writes the next tokens' keys and values of one layer and gives all up to and with them.
@@ -48,140 +80,64 @@ impl KvCache {
 
     /// After all layers have appended.
     pub(super) fn advance(&mut self, tokens: &[u32]) {
-        if self.chunked == self.tokens.len() && tokens.len() == CHUNK {
-            self.chunked += CHUNK;
+        let in_prompt = self.prompt.is_none() && self.chunked == self.tokens.len();
+        if in_prompt && tokens.len() == self.chunk {
+            self.chunked += self.chunk;
         }
         self.tokens.extend_from_slice(tokens);
+    }
+
+    /// The prompt ends here, and this is the state after it. What follows is decoded.
+    pub(super) fn end_prompt(&mut self, state: &Tensor) {
+        self.prompt = Some(PromptEnd { len: self.tokens.len(), state: state.clone() });
+    }
+
+    /// What follows is the rest of a longer prompt, not decoded.
+    pub(super) fn reopen_prompt(&mut self) {
+        self.prompt = None;
     }
 
     /// Forgets all but the first `len` tokens.
     pub(super) fn cut(&mut self, len: usize) {
         self.tokens.truncate(len);
-        self.chunked = self.chunked.min(len / CHUNK * CHUNK);
+        self.chunked = self.chunked.min(len / self.chunk * self.chunk);
+        self.prompt = self.prompt.take().filter(|end| end.len == len);
     }
 
-    fn copy(&self, len: usize) -> Result<Vec<(Tensor, Tensor)>> {
+    /// A copy of the first tokens' keys and values.
+    pub(super) fn copy(&self, len: usize) -> Result<Vec<(Tensor, Tensor)>> {
         // force_contiguous copies even where a narrowed tensor already lies in one piece.
         let part = |t: &Tensor| t.narrow(1, 0, len)?.force_contiguous();
         self.layers.iter().map(|(k, v)| Ok((part(k)?, part(v)?))).collect()
     }
 
-    fn restore(&mut self, prefix: &Prefix, len: usize) -> Result<()> {
-        for ((k, v), (pk, pv)) in self.layers.iter().zip(&prefix.layers) {
+    /// Becomes the first tokens of a copy.
+    pub(super) fn restore(&mut self, layers: &[(Tensor, Tensor)], known: &Known, len: usize) -> Result<()> {
+        // Should a layer fail, nothing is known of the cache.
+        self.cut(0);
+        for ((k, v), (pk, pv)) in self.layers.iter().zip(layers) {
             k.slice_set(&pk.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
             v.slice_set(&pv.narrow(1, 0, len)?.contiguous()?, 1, 0)?;
         }
-        self.tokens = prefix.tokens[..len].to_vec();
-        self.chunked = len;
+        self.tokens = known.tokens[..len].to_vec();
+        self.chunked = len / self.chunk * self.chunk;
+        self.prompt = known.state.clone().filter(|_| len == known.tokens.len()).map(|state| PromptEnd { len, state });
         Ok(())
     }
 }
 
-struct Prefix {
-    tokens: Vec<u32>,
-    layers: Vec<(Tensor, Tensor)>,
-    pin: Option<PinId>,
-    used: u64,
-}
-
-/// Prefixes of earlier prompts, least recently used first to go, bounded by bytes.
-pub(super) struct PrefixCache {
-    prefixes: Vec<Prefix>,
-    token_bytes: usize,
-    budget: u64,
-    clock: u64,
-}
-
-impl PrefixCache {
-    pub(super) fn new(token_bytes: usize, budget: u64) -> Self {
-        Self { prefixes: Vec::new(), token_bytes, budget, clock: 0 }
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.prefixes.iter().map(|p| self.size(p.tokens.len())).sum()
-    }
-
-    pub(super) fn entries(&self) -> u32 {
-        self.prefixes.len() as u32
-    }
-
-    fn size(&self, tokens: usize) -> u64 {
-        (tokens * self.token_bytes) as u64
-    }
-
-    /// Makes the cache hold the longest known prefix of a prompt and nothing else, and says how long that is.
-    ///
-    /// At least the prompt's last token is left to compute: its logits are what is wanted.
-    pub(super) fn prepare(&mut self, cache: &mut KvCache, prompt: &[u32]) -> Result<usize> {
-        if self.budget == 0 {
-            cache.cut(0);
-            return Ok(0);
-        }
-        let here = shared_chunks(cache.chunked(), prompt);
-        let lengths = self.prefixes.iter().map(|p| shared_chunks(&p.tokens, prompt));
-        let best = lengths.enumerate().max_by_key(|(_, len)| *len).filter(|(_, len)| *len > here);
-        let kept = best.map_or(here, |(_, len)| len);
-        let lost = cache.chunked().len() - here;
-        // Another may want what is about to be overwritten. Adding moves entries, so the restored one is found again.
-        if lost >= MIN_KEPT {
-            self.keep(cache, None)?;
-        }
-        let found = self.prefixes.iter_mut().find(|p| kept > here && shared_chunks(&p.tokens, prompt) == kept);
-        match found {
-            Some(prefix) => {
-                self.clock += 1;
-                prefix.used = self.clock;
-                cache.restore(prefix, kept)?;
-                Ok(kept)
-            }
-            // Also where the restored one had to go for the kept one: then what lies in the cache is what there is.
-            None => {
-                cache.cut(here);
-                Ok(here)
-            }
-        }
-    }
-
-    /// Copies the chunks in the cache, dropping the least recently used ones that aren't pinned for it.
-    /// False if there is no room.
-    pub(super) fn keep(&mut self, cache: &KvCache, pin: Option<PinId>) -> Result<bool> {
-        let tokens = cache.chunked();
-        let known = self.prefixes.iter().any(|p| p.tokens.starts_with(tokens));
-        if tokens.is_empty() || (pin.is_none() && known) {
-            return Ok(!tokens.is_empty());
-        }
-        let size = self.size(tokens.len());
-        let pinned: u64 = self.prefixes.iter().filter(|p| p.pin.is_some()).map(|p| self.size(p.tokens.len())).sum();
-        if pinned + size > self.budget {
-            return Ok(false);
-        }
-        // One that is the beginning of the new one has nothing to add.
-        self.prefixes.retain(|p| p.pin.is_some() || !tokens.starts_with(&p.tokens));
-        while self.bytes() + size > self.budget {
-            let unpinned = self.prefixes.iter().enumerate().filter(|(_, p)| p.pin.is_none());
-            let Some((oldest, _)) = unpinned.min_by_key(|(_, p)| p.used) else { break };
-            self.prefixes.swap_remove(oldest);
-        }
-        self.clock += 1;
-        let layers = cache.copy(tokens.len())?;
-        self.prefixes.push(Prefix { tokens: tokens.to_vec(), layers, pin, used: self.clock });
-        Ok(true)
-    }
-
-    pub(super) fn unpin(&mut self, pin: PinId) {
-        for prefix in self.prefixes.iter_mut().filter(|p| p.pin == Some(pin)) {
-            prefix.pin = None;
-        }
-    }
-}
-
-/// Tokens of the whole chunks that a prompt begins with and that are known, less the chunk of its last token.
-fn shared_chunks(known: &[u32], prompt: &[u32]) -> usize {
-    let usable = prompt.len().saturating_sub(1);
-    let shared = known.iter().zip(&prompt[..usable]).take_while(|(a, b)| a == b).count();
-    shared / CHUNK * CHUNK
-}
-
 #[cfg(test)]
-#[path = "kv_tests.rs"]
-mod tests;
+impl KvCache {
+    /// One layer, one head of dimension 8.
+    pub(super) fn tiny(context: usize, chunk: usize) -> Self {
+        let zeros = || Tensor::zeros((1, context, 8), DType::F32, &Device::Cpu);
+        let layers = vec![(zeros().unwrap_or_else(|e| panic!("{e}")), zeros().unwrap_or_else(|e| panic!("{e}")))];
+        Self { layers, tokens: Vec::new(), chunk, chunked: 0, prompt: None }
+    }
+
+    /// The tokens, and the first number of each one's keys.
+    pub(super) fn content(&self) -> (Vec<u32>, Vec<f32>) {
+        let keys = self.copy(self.len()).and_then(|layers| layers[0].0.narrow(2, 0, 1)?.flatten_all()?.to_vec1());
+        (self.tokens.clone(), keys.unwrap_or_default())
+    }
+}

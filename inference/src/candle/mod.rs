@@ -12,6 +12,7 @@ mod constraint;
 mod gguf;
 mod kv;
 mod model;
+mod prefix;
 mod queue;
 mod sampler;
 mod template;
@@ -48,12 +49,15 @@ pub struct CandleOptions {
     pub queue: usize,
     /// Memory for prompt prefixes; 0 turns reuse off. Default: 512 MiB.
     pub prefix_cache: ByteSize,
+    /// Tokens of a prompt that are computed together. More is faster up to some 128; but a prompt's part is reused, and
+    /// a request cancelled while its prompt is computed, only between two chunks. Default: 128.
+    pub chunk: usize,
 }
 
 impl Default for CandleOptions {
     fn default() -> Self {
         let EngineConfig { name, model, context, queue, prefix_cache, .. } = EngineConfig::default();
-        Self { name, model, context, queue, prefix_cache }
+        Self { name, model, context, queue, prefix_cache, chunk: 128 }
     }
 }
 
@@ -116,7 +120,8 @@ impl CandleEngine {
 /// The engine of a configuration. A model of the catalogue is verified on the engine's thread.
 pub(crate) fn from_config(config: &EngineConfig, store: &ModelStore) -> Result<CandleEngine, EngineError> {
     let EngineConfig { name, model, context, queue, prefix_cache, .. } = config.clone();
-    let options = CandleOptions { name, model: String::new(), context, queue, prefix_cache };
+    let options =
+        CandleOptions { name, model: String::new(), context, queue, prefix_cache, ..CandleOptions::default() };
     if model.contains('/') || model.ends_with(".gguf") {
         return CandleEngine::open(model, options);
     }

@@ -4,9 +4,9 @@
 //! never forget a mask, so a shared prompt prefix could not be kept. Here the weights are read-only and the cache is
 //! the caller's: it can be cut back to any earlier length and copied.
 //!
-//! The prompt goes through in chunks of [`CHUNK`] tokens that begin at multiples of `CHUNK`. That makes the result for a
-//! chunk depend on the tokens before it and on nothing else, to the last bit, so that taking a prefix from the cache
-//! gives the very logits that computing it again would give.
+//! The prompt goes through in chunks of equal length from its first token. That makes the result for a chunk depend on
+//! the tokens before it and on nothing else, to the last bit, so that taking a prefix from the cache gives the very
+//! logits that computing it again would give.
 
 use std::sync::Arc;
 
@@ -18,10 +18,6 @@ use candle_nn::rotary_emb::{rope, rope_i};
 use super::gguf::GgufFile;
 use super::kv::KvCache;
 use crate::EngineError;
-
-/// Tokens of a prompt that go through together. Large enough for the matrix kernels, small enough that a cancelled
-/// request stops soon and that little of a shared prefix is computed again (at most one chunk).
-pub(super) const CHUNK: usize = 32;
 
 /// What the file says about the model's form.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,9 @@ use candle_core::Tensor;
 use super::CandleOptions;
 use super::constraint::{ActiveConstraint, Constraints};
 use super::gguf::{GgufFile, brief};
-use super::kv::{KvCache, PrefixCache};
-use super::model::{CHUNK, Model};
+use super::kv::KvCache;
+use super::model::Model;
+use super::prefix::PrefixCache;
 use super::queue::Waiting;
 use super::sampler::Sampler;
 use super::template::ChatTemplate;
@@ -60,7 +61,7 @@ impl Worker {
         let template = ChatTemplate::load(&file, &tokenizer)?;
         let model = Model::load(&mut file, options.context as usize)?;
         let failed = |e: candle_core::Error| EngineError::Model(brief(&e));
-        let cache = KvCache::new(model.shape(), model.context()).map_err(failed)?;
+        let cache = KvCache::new(model.shape(), model.context(), options.chunk).map_err(failed)?;
         let prefixes = PrefixCache::new(model.shape().kv_bytes(), options.prefix_cache.as_u64());
         Ok(Self { model, tokenizer, template, constraints: None, cache, prefixes })
     }
@@ -193,13 +194,13 @@ impl Worker {
 
     /// Brings the whole prompt into the cache. Gives the state after it, and how many tokens were there already.
     fn prefill(&mut self, prompt: &[u32], go_on: &dyn Fn() -> Result<(), Halt>) -> Result<(Tensor, usize), Halt> {
-        let cached = self.prefixes.prepare(&mut self.cache, prompt)?;
-        let mut state = None;
-        for chunk in prompt[cached..].chunks(CHUNK) {
+        let (cached, mut state) = self.prefixes.prepare(&mut self.cache, prompt)?;
+        for chunk in prompt[cached..].chunks(self.cache.chunk()) {
             go_on()?;
             state = Some(self.model.extend(chunk, &mut self.cache)?);
         }
         let state = state.ok_or_else(|| EngineError::Failed("an empty prompt".into()))?;
+        self.cache.end_prompt(&state);
         Ok((state, cached))
     }
 

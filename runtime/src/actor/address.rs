@@ -11,20 +11,7 @@ use crate::id::{ActorId, Generation, Incarnation, NodeId};
 ///
 /// A message to an old incarnation (of the node) or generation (of the actor) is refused,
 /// never delivered.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    SchemaWrite,
-    SchemaRead,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 pub struct ActorAddr {
     pub node: NodeId,
     pub incarnation: Incarnation,
@@ -34,12 +21,7 @@ pub struct ActorAddr {
 
 impl fmt::Display for ActorAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            node,
-            incarnation,
-            actor,
-            generation,
-        } = self;
+        let Self { node, incarnation, actor, generation } = self;
         write!(f, "{node}.{incarnation}/{actor}.{generation}")
     }
 }

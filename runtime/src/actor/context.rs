@@ -41,10 +41,7 @@ impl<M: Send + 'static> Context<M> {
         args: A::Args,
         restart: Restart,
     ) -> Result<Ref<A::Msg>, ActorError> {
-        let options = ChildOptions {
-            restart,
-            ..ChildOptions::default()
-        };
+        let options = ChildOptions { restart, ..ChildOptions::default() };
         self.spawn_with::<A>(name, args, options).await
     }
 
@@ -55,11 +52,7 @@ impl<M: Send + 'static> Context<M> {
         args: A::Args,
         options: ChildOptions,
     ) -> Result<Ref<A::Msg>, ActorError> {
-        self.lifeline
-            .supervisor()
-            .await?
-            .spawn::<A>(name.into(), args, options)
-            .await
+        self.lifeline.supervisor().await?.spawn::<A>(name.into(), args, options).await
     }
 
     /// Ends a child in good order (and its children with it); it isn't restarted.

@@ -21,16 +21,10 @@ use crate::codec::{self, CodecError, Wire};
 /// The way to actors that this process can't reach directly.
 pub trait Link: Send + Sync + 'static {
     /// Brings an encoded message to that life of that actor. An error means: certainly not delivered.
-    fn deliver(
-        &self,
-        to: ActorAddr,
-        kind: &'static str,
-        payload: Bytes,
-    ) -> BoxFuture<'_, Result<(), Refusal>>;
+    fn deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> BoxFuture<'_, Result<(), Refusal>>;
 
     /// Like [`Link::deliver`], but never waits for room.
-    fn try_deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes)
-    -> Result<(), Refusal>;
+    fn try_deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> Result<(), Refusal>;
 
     /// Brings an answer to the other side's port; `None` says that there will be none.
     fn answer(&self, port: PortToken, payload: Option<Vec<u8>>);
@@ -82,12 +76,7 @@ impl PortTable {
     }
 
     /// Gives an answer to its port; a token that isn't known (any more) is ignored.
-    pub fn answer(
-        &self,
-        token: PortToken,
-        payload: Option<&[u8]>,
-        link: &Arc<dyn Link>,
-    ) -> Result<(), CodecError> {
+    pub fn answer(&self, token: PortToken, payload: Option<&[u8]>, link: &Arc<dyn Link>) -> Result<(), CodecError> {
         let port = self.lock().left.remove(&token);
         match (port, payload) {
             (Some(port), Some(payload)) => port.answer(payload, link),
@@ -130,15 +119,9 @@ pub fn encode_crossing<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<Vec<u
 }
 
 /// Encodes for a link; the ports left behind are forgotten unless the message gets there.
-pub(super) fn pack<T: Wire>(
-    value: &T,
-    link: &Arc<dyn Link>,
-) -> Result<(Vec<u8>, LeftPorts), CodecError> {
+pub(super) fn pack<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<(Vec<u8>, LeftPorts), CodecError> {
     let (result, left) = within(link, || codec::encode(value));
-    let left = LeftPorts {
-        link: link.clone(),
-        tokens: left,
-    };
+    let left = LeftPorts { link: link.clone(), tokens: left };
     Ok((result?, left))
 }
 
@@ -173,17 +156,10 @@ fn within<T>(link: &Arc<dyn Link>, f: impl FnOnce() -> T) -> (T, Vec<PortToken>)
             CROSSINGS.with_borrow_mut(|c| c.pop());
         }
     }
-    CROSSINGS.with_borrow_mut(|c| {
-        c.push(Crossing {
-            link: link.clone(),
-            left: Vec::new(),
-        })
-    });
+    CROSSINGS.with_borrow_mut(|c| c.push(Crossing { link: link.clone(), left: Vec::new() }));
     let leave = Leave;
     let result = f();
-    let left = CROSSINGS
-        .with_borrow_mut(|c| c.last_mut().map(|top| std::mem::take(&mut top.left)))
-        .unwrap_or_default();
+    let left = CROSSINGS.with_borrow_mut(|c| c.last_mut().map(|top| std::mem::take(&mut top.left))).unwrap_or_default();
     drop(leave);
     (result, left)
 }

@@ -59,11 +59,7 @@ pub(crate) async fn start_child<A: Actor>(
     lifeline: Arc<Lifeline>,
     supervisor: ActorCell,
 ) -> Result<ActorCell, ActorError> {
-    let birth = Birth {
-        args,
-        slot,
-        lifeline,
-    };
+    let birth = Birth { args, slot, lifeline };
     let host = Host::<A>(PhantomData);
     match <Host<A> as ractor::Actor>::spawn_linked(None, host, birth, supervisor).await {
         Ok((instance, _)) => Ok(instance.get_cell()),
@@ -77,16 +73,8 @@ impl<A: Actor> ractor::Actor for Host<A> {
     type State = Life<A>;
     type Arguments = Birth<A>;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<Self::Msg>,
-        birth: Birth<A>,
-    ) -> Result<Life<A>, ActorProcessingErr> {
-        let Birth {
-            args,
-            slot,
-            lifeline,
-        } = birth;
+    async fn pre_start(&self, myself: ActorRef<Self::Msg>, birth: Birth<A>) -> Result<Life<A>, ActorProcessingErr> {
+        let Birth { args, slot, lifeline } = birth;
         lifeline.attach(myself.get_cell(), A::supervision());
         let ctx = Context::new(slot, lifeline);
         match caught(A::start(args, &ctx)).await {
@@ -98,11 +86,7 @@ impl<A: Actor> ractor::Actor for Host<A> {
         }
     }
 
-    async fn post_start(
-        &self,
-        myself: ActorRef<Self::Msg>,
-        life: &mut Life<A>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_start(&self, myself: ActorRef<Self::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
         life.ctx.slot().move_in(myself);
         Ok(())
     }
@@ -130,17 +114,10 @@ impl<A: Actor> ractor::Actor for Host<A> {
         let SupervisionEvent::ActorFailed(_, why) = event else {
             return Ok(());
         };
-        life.ctx
-            .lifeline()
-            .fail_with(Err(as_actor_error(why)))
-            .await
+        life.ctx.lifeline().fail_with(Err(as_actor_error(why))).await
     }
 
-    async fn post_stop(
-        &self,
-        _: ActorRef<Self::Msg>,
-        life: &mut Life<A>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _: ActorRef<Self::Msg>, life: &mut Life<A>) -> Result<(), ActorProcessingErr> {
         life.ctx.lifeline().end_children().await;
         let goodbye = async {
             life.actor.stopped(&life.ctx).await;
@@ -161,8 +138,7 @@ async fn caught<T>(f: impl Future<Output = Result<T, ActorError>>) -> Result<T, 
 /// The text of a panic, where it has one.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "no text".into())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no text".into())
 }
 
 fn as_actor_error(e: ActorProcessingErr) -> ActorError {

@@ -22,9 +22,7 @@ struct Carried<T>(Result<T, String>);
 
 impl<T> Json<T> {
     pub fn new(value: T) -> Self {
-        Self {
-            value: Carried(Ok(value)),
-        }
+        Self { value: Carried(Ok(value)) }
     }
 
     /// The value, or why the text that arrived isn't one.
@@ -42,12 +40,7 @@ impl<T> From<T> for Json<T> {
 impl<T: Serialize> From<&Carried<T>> for String {
     fn from(carried: &Carried<T>) -> Self {
         // A value that can't be written travels as empty text, which the receiver refuses.
-        carried
-            .0
-            .as_ref()
-            .ok()
-            .and_then(|v| serde_json::to_string(v).ok())
-            .unwrap_or_default()
+        carried.0.as_ref().ok().and_then(|v| serde_json::to_string(v).ok()).unwrap_or_default()
     }
 }
 

@@ -28,19 +28,11 @@ struct Family {
 
 impl Lifeline {
     pub(crate) fn new(home: Home, cancel: CancellationToken) -> Self {
-        Self {
-            home,
-            cancel,
-            family: Mutex::new(None),
-        }
+        Self { home, cancel, family: Mutex::new(None) }
     }
 
     pub(crate) fn attach(&self, me: ActorCell, options: SupervisorOptions) {
-        *self.lock() = Some(Family {
-            me,
-            options,
-            supervisor: None,
-        });
+        *self.lock() = Some(Family { me, options, supervisor: None });
     }
 
     pub(crate) fn cancel_token(&self) -> &CancellationToken {
@@ -58,21 +50,14 @@ impl Lifeline {
     /// The supervisor of the children, started when it is first needed.
     pub(crate) async fn supervisor(&self) -> Result<Supervisor, ActorError> {
         let (me, options) = match &*self.lock() {
-            Some(Family {
-                supervisor: Some(s),
-                ..
-            }) => return Ok(s.clone()),
+            Some(Family { supervisor: Some(s), .. }) => return Ok(s.clone()),
             Some(family) => (family.me.clone(), family.options.clone()),
             None => return Err(ActorError::ParentEnding),
         };
-        let fresh =
-            Supervisor::start(self.home.clone(), self.cancel.clone(), options, Some(me)).await?;
+        let fresh = Supervisor::start(self.home.clone(), self.cancel.clone(), options, Some(me)).await?;
         match &mut *self.lock() {
             // Two tasks of one actor may have raced here; the first one's supervisor counts.
-            Some(Family {
-                supervisor: Some(first),
-                ..
-            }) => {
+            Some(Family { supervisor: Some(first), .. }) => {
                 fresh.discard();
                 Ok(first.clone())
             }
@@ -91,20 +76,13 @@ impl Lifeline {
     pub(crate) async fn end_children(&self) {
         self.cancel.cancel();
         let family = self.lock().take();
-        if let Some(Family {
-            supervisor: Some(supervisor),
-            ..
-        }) = family
-        {
+        if let Some(Family { supervisor: Some(supervisor), .. }) = family {
             supervisor.stop().await;
         }
     }
 
     /// An error ends the actor, but not before its children have ended in good order.
-    pub(crate) async fn fail_with(
-        &self,
-        result: Result<(), ActorError>,
-    ) -> Result<(), ActorProcessingErr> {
+    pub(crate) async fn fail_with(&self, result: Result<(), ActorError>) -> Result<(), ActorProcessingErr> {
         if let Err(e) = result {
             self.end_children().await;
             return Err(e.into());

@@ -32,15 +32,8 @@ pub struct Loopback {
 /// What travels.
 #[derive(SchemaWrite, SchemaRead)]
 enum Frame {
-    Deliver {
-        to: ActorAddr,
-        kind: String,
-        payload: Vec<u8>,
-    },
-    Answer {
-        port: PortToken,
-        payload: Option<Vec<u8>>,
-    },
+    Deliver { to: ActorAddr, kind: String, payload: Vec<u8> },
+    Answer { port: PortToken, payload: Option<Vec<u8>> },
 }
 
 impl Loopback {
@@ -59,38 +52,18 @@ impl Loopback {
     }
 
     fn with(home: Option<Home>) -> Arc<Self> {
-        Arc::new_cyclic(|me| Self {
-            home,
-            ports: PortTable::default(),
-            me: me.clone(),
-        })
+        Arc::new_cyclic(|me| Self { home, ports: PortTable::default(), me: me.clone() })
     }
 
     fn link(&self) -> Result<Arc<dyn Link>, Refusal> {
-        let me = self
-            .me
-            .upgrade()
-            .ok_or_else(|| Refusal::NotSent("the link is down".into()))?;
+        let me = self.me.upgrade().ok_or_else(|| Refusal::NotSent("the link is down".into()))?;
         Ok(me)
     }
 
     async fn arrive(&self, bytes: Vec<u8>) -> Result<(), Refusal> {
         let (to, kind, payload) = self.unpack(&bytes)?;
-        let slot = self
-            .home
-            .as_ref()
-            .and_then(|h| h.find(to))
-            .ok_or(Refusal::Gone)?;
-        slot.deliver(
-            Packet {
-                to,
-                kind: &kind,
-                payload,
-            },
-            &self.link()?,
-            PATIENCE,
-        )
-        .await
+        let slot = self.home.as_ref().and_then(|h| h.find(to)).ok_or(Refusal::Gone)?;
+        slot.deliver(Packet { to, kind: &kind, payload }, &self.link()?, PATIENCE).await
     }
 
     fn unpack(&self, bytes: &[u8]) -> Result<(ActorAddr, String, Bytes), Refusal> {
@@ -120,49 +93,23 @@ fn unframe(bytes: &[u8]) -> Result<Frame, CodecError> {
 }
 
 fn packet(to: ActorAddr, kind: &str, payload: &Bytes) -> Result<Vec<u8>, Refusal> {
-    let deliver = Frame::Deliver {
-        to,
-        kind: kind.to_owned(),
-        payload: payload.to_vec(),
-    };
+    let deliver = Frame::Deliver { to, kind: kind.to_owned(), payload: payload.to_vec() };
     frame(&deliver).map_err(|e| Refusal::NotSent(e.to_string()))
 }
 
 impl Link for Loopback {
-    fn deliver(
-        &self,
-        to: ActorAddr,
-        kind: &'static str,
-        payload: Bytes,
-    ) -> BoxFuture<'_, Result<(), Refusal>> {
+    fn deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> BoxFuture<'_, Result<(), Refusal>> {
         Box::pin(async move { self.arrive(packet(to, kind, &payload)?).await })
     }
 
-    fn try_deliver(
-        &self,
-        to: ActorAddr,
-        kind: &'static str,
-        payload: Bytes,
-    ) -> Result<(), Refusal> {
+    fn try_deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> Result<(), Refusal> {
         let (to, kind, payload) = self.unpack(&packet(to, kind, &payload)?)?;
-        let slot = self
-            .home
-            .as_ref()
-            .and_then(|h| h.find(to))
-            .ok_or(Refusal::Gone)?;
-        slot.try_deliver(
-            Packet {
-                to,
-                kind: &kind,
-                payload,
-            },
-            &self.link()?,
-        )
+        let slot = self.home.as_ref().and_then(|h| h.find(to)).ok_or(Refusal::Gone)?;
+        slot.try_deliver(Packet { to, kind: &kind, payload }, &self.link()?)
     }
 
     fn answer(&self, port: PortToken, payload: Option<Vec<u8>>) {
-        let answered =
-            frame(&Frame::Answer { port, payload }).and_then(|bytes| self.take_answer(&bytes));
+        let answered = frame(&Frame::Answer { port, payload }).and_then(|bytes| self.take_answer(&bytes));
         if let Err(e) = answered {
             tracing::warn!(error = %e, "an answer was lost on the loop-back link");
         }

@@ -57,10 +57,7 @@ pub trait Actor: Sized + Send + 'static {
     type Args: Send + Clone + 'static;
 
     /// Makes the actor. It may spawn children; an error here is the spawner's to deal with.
-    fn start(
-        args: Self::Args,
-        ctx: &Context<Self::Msg>,
-    ) -> impl Future<Output = Result<Self, ActorError>> + Send;
+    fn start(args: Self::Args, ctx: &Context<Self::Msg>) -> impl Future<Output = Result<Self, ActorError>> + Send;
 
     /// Takes one message. An error or a panic ends the actor; its supervisor decides what follows.
     fn handle(

@@ -90,15 +90,11 @@ impl<M: Send + 'static> Ref<M> {
     }
 
     pub(crate) fn here(slot: Arc<Slot<M>>) -> Self {
-        Self {
-            target: Target::Here(slot),
-        }
+        Self { target: Target::Here(slot) }
     }
 
     pub(super) fn there(addr: ActorAddr, link: Arc<dyn Link>) -> Self {
-        Self {
-            target: Target::remote(addr, Some(link)),
-        }
+        Self { target: Target::remote(addr, Some(link)) }
     }
 }
 
@@ -113,10 +109,7 @@ impl<M: Send + 'static> Target<M> {
 
 impl<M> Target<M> {
     fn remote(addr: ActorAddr, link: Option<Arc<dyn Link>>) -> Self {
-        Self::There(Arc::new(Remote {
-            addr: Mutex::new(addr),
-            link,
-        }))
+        Self::There(Arc::new(Remote { addr: Mutex::new(addr), link }))
     }
 }
 
@@ -157,11 +150,9 @@ impl Remote {
                 left.keep();
                 Ok(())
             }
-            Err(refusal) => self.follow(refusal).and_then(|to| {
-                Err(SendError::NotSent(format!(
-                    "it moves too fast: now at {to}"
-                )))
-            }),
+            Err(refusal) => {
+                self.follow(refusal).and_then(|to| Err(SendError::NotSent(format!("it moves too fast: now at {to}"))))
+            }
         }
     }
 

@@ -81,16 +81,8 @@ impl<R: Wire + Send + 'static> ReplyTo<R> {
     /// A port and where its answer arrives. `Ref::ask` does this; a test may too.
     pub fn channel() -> (Self, oneshot::Receiver<R>) {
         let (tx, rx) = oneshot::channel();
-        let local = LocalPort {
-            tx,
-            decode: decode_crossing::<R>,
-        };
-        (
-            Self {
-                port: Port(Mutex::new(PortState::Local(local))),
-            },
-            rx,
-        )
+        let local = LocalPort { tx, decode: decode_crossing::<R> };
+        (Self { port: Port(Mutex::new(PortState::Local(local))) }, rx)
     }
 
     /// Answers. Whether the asker still waits is not the answerer's concern.
@@ -155,17 +147,9 @@ impl<R: Send + 'static> From<&Port<R>> for PortToken {
 
 impl<R> From<PortToken> for Port<R> {
     fn from(token: PortToken) -> Self {
-        let link = if token == PortToken::NONE {
-            None
-        } else {
-            crossing::current_link()
-        };
+        let link = if token == PortToken::NONE { None } else { crossing::current_link() };
         Self(Mutex::new(match link {
-            Some(link) => PortState::Remote(RemotePort {
-                token,
-                link,
-                answered: false,
-            }),
+            Some(link) => PortState::Remote(RemotePort { token, link, answered: false }),
             None => PortState::Dead,
         }))
     }

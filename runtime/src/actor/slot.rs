@@ -40,10 +40,7 @@ impl<M: Send + 'static> Slot<M> {
         Arc::new(Self {
             name,
             permits: Arc::new(Semaphore::new(mailbox.clamp(1, Semaphore::MAX_PERMITS))),
-            tenancy: Mutex::new(Tenancy {
-                addr,
-                state: State::Away(Vec::new()),
-            }),
+            tenancy: Mutex::new(Tenancy { addr, state: State::Away(Vec::new()) }),
         })
     }
 
@@ -70,22 +67,15 @@ impl<M: Send + 'static> Slot<M> {
     }
 
     pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, SendError> {
-        self.permits
-            .clone()
-            .acquire_owned()
-            .await
-            .map_err(|_| SendError::Gone)
+        self.permits.clone().acquire_owned().await.map_err(|_| SendError::Gone)
     }
 
     pub(crate) fn try_permit(&self) -> Result<OwnedSemaphorePermit, SendError> {
         use tokio::sync::TryAcquireError::{Closed, NoPermits};
-        self.permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|e| match e {
-                NoPermits => SendError::Busy,
-                Closed => SendError::Gone,
-            })
+        self.permits.clone().try_acquire_owned().map_err(|e| match e {
+            NoPermits => SendError::Busy,
+            Closed => SendError::Gone,
+        })
     }
 
     /// Whether that is the present life of the actor; else which one is.

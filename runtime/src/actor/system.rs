@@ -76,11 +76,7 @@ struct Inner {
 
 impl Home {
     fn new(node: NodeId, incarnation: Incarnation) -> Self {
-        Self(Arc::new(Inner {
-            node,
-            incarnation,
-            slots: RwLock::default(),
-        }))
+        Self(Arc::new(Inner { node, incarnation, slots: RwLock::default() }))
     }
 
     /// Makes the place for a new actor.
@@ -93,21 +89,13 @@ impl Home {
         };
         let slot = Slot::new(name, addr, mailbox);
         let any: Arc<dyn AnySlot> = slot.clone();
-        self.0
-            .slots
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(addr.actor, Arc::downgrade(&any));
+        self.0.slots.write().unwrap_or_else(PoisonError::into_inner).insert(addr.actor, Arc::downgrade(&any));
         slot
     }
 
     /// The actor has ended for good.
     pub(crate) fn forget(&self, actor: ActorId) {
-        self.0
-            .slots
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&actor);
+        self.0.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&actor);
     }
 
     pub(super) fn find(&self, addr: ActorAddr) -> Option<Arc<dyn AnySlot>> {
@@ -167,16 +155,11 @@ impl<M: Message> Slot<M> {
         room: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
         if packet.kind != M::KIND {
-            return Err(Refusal::NotSent(format!(
-                "a {} is sent to an actor of {}",
-                packet.kind,
-                M::KIND
-            )));
+            return Err(Refusal::NotSent(format!("a {} is sent to an actor of {}", packet.kind, M::KIND)));
         }
         // Before decoding: what is going to be refused must not take its reply ports along.
         self.admits(packet.to).map_err(Refusal::Moved)?;
-        let msg =
-            decode_crossing(&packet.payload, link).map_err(|e| Refusal::NotSent(e.to_string()))?;
+        let msg = decode_crossing(&packet.payload, link).map_err(|e| Refusal::NotSent(e.to_string()))?;
         match self.put_at(packet.to, Mail::new(msg, room)) {
             Ok(()) => Ok(()),
             Err(now) if now == packet.to => Err(Refusal::Gone),

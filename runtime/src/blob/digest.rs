@@ -9,9 +9,7 @@ use wincode::{SchemaRead, SchemaWrite};
 use crate::id::IdError;
 
 /// BLAKE3 of the content, written as 64 lowercase hex digits.
-#[derive(
-    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead,
-)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest([u8; 32]);
 

@@ -53,10 +53,7 @@ impl Incoming {
     }
 
     /// Makes it durable under the name that `place` gives.
-    pub async fn keep(
-        mut self,
-        place: impl FnOnce(Digest) -> PathBuf + Send + 'static,
-    ) -> Result<Digest, BlobError> {
+    pub async fn keep(mut self, place: impl FnOnce(Digest) -> PathBuf + Send + 'static) -> Result<Digest, BlobError> {
         let (file, hasher) = self.open.take().ok_or_else(|| self.broken())?;
         blocking(move || {
             let digest = Digest::from(hasher.finalize());

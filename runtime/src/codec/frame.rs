@@ -26,12 +26,10 @@ pub fn frame(schema: u16, payload: &[u8]) -> Vec<u8> {
 
 /// The schema number and the payload of exactly one frame.
 pub fn unframe(bytes: &[u8]) -> Result<(u16, &[u8]), CodecError> {
-    let (header, payload) = bytes
-        .split_first_chunk::<FRAME_HEADER_BYTES>()
-        .ok_or(CodecError::BadFrame("shorter than a header"))?;
+    let (header, payload) =
+        bytes.split_first_chunk::<FRAME_HEADER_BYTES>().ok_or(CodecError::BadFrame("shorter than a header"))?;
     let u16_at = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
-    let u32_at =
-        |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if u16_at(0) != MAGIC {
         return Err(CodecError::BadFrame("wrong magic"));
     }

@@ -22,8 +22,7 @@ use wincode::{SchemaRead, SchemaWrite};
 pub const MAX_ENCODED_BYTES: usize = 8 << 20;
 
 /// The one configuration of the codec.
-pub type WireConfig =
-    Configuration<true, MAX_ENCODED_BYTES, BincodeLen, LittleEndian, VarInt, u32, MAX_ENCODED_BYTES>;
+pub type WireConfig = Configuration<true, MAX_ENCODED_BYTES, BincodeLen, LittleEndian, VarInt, u32, MAX_ENCODED_BYTES>;
 
 const WIRE: WireConfig = Configuration::default()
     .with_varint_encoding()
@@ -31,15 +30,9 @@ const WIRE: WireConfig = Configuration::default()
     .with_deserialization_size_limit::<MAX_ENCODED_BYTES>();
 
 /// A type that can travel. Never implemented by hand: derive `SchemaWrite` and `SchemaRead`.
-pub trait Wire:
-    SchemaWrite<WireConfig, Src = Self> + for<'de> SchemaRead<'de, WireConfig, Dst = Self> + Sized
-{
-}
+pub trait Wire: SchemaWrite<WireConfig, Src = Self> + for<'de> SchemaRead<'de, WireConfig, Dst = Self> + Sized {}
 
-impl<T> Wire for T where
-    T: SchemaWrite<WireConfig, Src = T> + for<'de> SchemaRead<'de, WireConfig, Dst = T> + Sized
-{
-}
+impl<T> Wire for T where T: SchemaWrite<WireConfig, Src = T> + for<'de> SchemaRead<'de, WireConfig, Dst = T> + Sized {}
 
 /// Why bytes could not be made or read. Retrying the same bytes never helps.
 #[derive(Debug, thiserror::Error)]

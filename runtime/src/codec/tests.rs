@@ -33,8 +33,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         Just(Kind::Empty),
         ".{0,20}".prop_map(Kind::One),
-        (any::<u64>(), prop::collection::vec(".{0,8}", 0..4))
-            .prop_map(|(id, tags)| Kind::Named { id, tags }),
+        (any::<u64>(), prop::collection::vec(".{0,8}", 0..4)).prop_map(|(id, tags)| Kind::Named { id, tags }),
     ]
 }
 

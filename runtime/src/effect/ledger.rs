@@ -76,10 +76,7 @@ fn intention(envelope: &Envelope) -> Option<Known> {
     let attempt = envelope.payload["attempt"].as_u64().and_then(|n| u32::try_from(n).ok());
     // An intention that can't be read is taken for the worst.
     let class = serde_json::from_value(envelope.payload["class"].clone());
-    Some(Known::Intended {
-        attempt: attempt.unwrap_or(1),
-        class: class.unwrap_or(EffectClass::Irreversible),
-    })
+    Some(Known::Intended { attempt: attempt.unwrap_or(1), class: class.unwrap_or(EffectClass::Irreversible) })
 }
 
 pub(super) fn outcome(envelope: &Envelope) -> Option<Known> {

@@ -168,9 +168,8 @@ impl Effects {
         result: Result<T, String>,
         facts: Vec<Fact>,
     ) -> Result<Known, EffectError> {
-        let result = result.and_then(|value| {
-            serde_json::to_value(value).map_err(|e| format!("its result can't be recorded: {e}"))
-        });
+        let result = result
+            .and_then(|value| serde_json::to_value(value).map_err(|e| format!("its result can't be recorded: {e}")));
         let outcome = |kind: &str, field: &str, value: Value| {
             let payload = json!({ "key": run.key, "attempt": run.attempt, field: value });
             NewEvent::new(by.clone(), kind, payload).caused_by(intended)
@@ -196,8 +195,7 @@ fn is_refusal(error: &JournalError) -> bool {
 }
 
 fn read<T: DeserializeOwned>(key: &str, result: &Value) -> Result<T, EffectError> {
-    T::deserialize(result)
-        .map_err(|e| EffectError::Unreadable { key: key.to_owned(), error: e.to_string() })
+    T::deserialize(result).map_err(|e| EffectError::Unreadable { key: key.to_owned(), error: e.to_string() })
 }
 
 fn failed(key: &str, error: &str) -> EffectError {

@@ -123,11 +123,7 @@ async fn an_irreversible_effect_that_was_given_up_on_is_unknown_in_the_same_proc
 }
 
 fn class() -> impl Strategy<Value = EffectClass> {
-    prop_oneof![
-        Just(EffectClass::Repeatable),
-        Just(EffectClass::Keyed),
-        Just(EffectClass::Irreversible),
-    ]
+    prop_oneof![Just(EffectClass::Repeatable), Just(EffectClass::Keyed), Just(EffectClass::Irreversible),]
 }
 
 /// One life of a process: which appends it gets through before it dies, and how it dies.

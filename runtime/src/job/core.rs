@@ -84,10 +84,7 @@ impl PartialEq for JobsCore {
 
 impl JobsCore {
     pub fn new(options: JobsOptions) -> Self {
-        Self {
-            options,
-            ..Self::default()
-        }
+        Self { options, ..Self::default() }
     }
 
     /// Takes in a recorded event. What an ended job says is history and changes nothing.
@@ -112,11 +109,7 @@ impl JobsCore {
         let (key_digest, digest) = digests(submit);
         if let Some(job) = self.keys.get(&(submit.project.clone(), key_digest.clone())) {
             let same = self.jobs.get(job).is_some_and(|j| j.digest == digest);
-            return if same {
-                Ok(Admission::Known(job.clone()))
-            } else {
-                Err(JobError::Conflict { job: job.clone() })
-            };
+            return if same { Ok(Admission::Known(job.clone())) } else { Err(JobError::Conflict { job: job.clone() }) };
         }
         let open = self.jobs.values().filter(|j| !j.state.is_ended()).count();
         if open >= self.options.max_open {
@@ -145,19 +138,10 @@ impl JobsCore {
         let held = self.places_by_project();
         let rank = |job: &&Job| {
             let (places, last_served) = held.get(&job.project).copied().unwrap_or_default();
-            (
-                -i64::from(job.priority),
-                places,
-                last_served,
-                job.submitted.0,
-            )
+            (-i64::from(job.priority), places, last_served, job.submitted.0)
         };
         let ready = |job: &&Job| job.state == JobState::Queued && job.not_before <= now;
-        self.jobs
-            .values()
-            .filter(ready)
-            .min_by_key(rank)
-            .map(|j| Decision::Start(j.id.clone()))
+        self.jobs.values().filter(ready).min_by_key(rank).map(|j| Decision::Start(j.id.clone()))
     }
 
     /// When a job whose retry waits becomes ready; nothing changes by time alone before that.
@@ -168,11 +152,7 @@ impl JobsCore {
 
     /// A waiting job could go on.
     pub fn wants_resume(&mut self, id: &JobId) {
-        if self
-            .jobs
-            .get(id)
-            .is_some_and(|j| j.state == JobState::Waiting)
-        {
+        if self.jobs.get(id).is_some_and(|j| j.state == JobState::Waiting) {
             self.resuming.insert(id.clone());
         }
     }
@@ -196,17 +176,9 @@ impl JobsCore {
         let lost = |j: &&Job| !j.state.is_ended() && j.state != JobState::Queued;
         let recovery = |job: &Job| match &job.stop {
             Some((by, reason)) => stopped(by, reason),
-            None => JobEvent::Requeued {
-                why: "the node was restarted".into(),
-                crash: false,
-                not_before: now,
-            },
+            None => JobEvent::Requeued { why: "the node was restarted".into(), crash: false, not_before: now },
         };
-        self.jobs
-            .values()
-            .filter(lost)
-            .map(|j| (j.id.clone(), recovery(j)))
-            .collect()
+        self.jobs.values().filter(lost).map(|j| (j.id.clone(), recovery(j))).collect()
     }
 
     /// The job is deleted; its key may be used again.
@@ -220,12 +192,7 @@ impl JobsCore {
     /// What the next run of a job is made from: kind, project, spec, the run's number.
     pub(super) fn run_of(&self, id: &JobId) -> Option<(String, ProjectId, serde_json::Value, u32)> {
         let job = self.jobs.get(id)?;
-        Some((
-            job.kind.clone(),
-            job.project.clone(),
-            job.spec.clone(),
-            job.run + 1,
-        ))
+        Some((job.kind.clone(), job.project.clone(), job.spec.clone(), job.run + 1))
     }
 
     /// Jobs that hold a place.
@@ -241,9 +208,7 @@ impl JobsCore {
     pub fn records(&self, now: Timestamp) -> Vec<JobRecord> {
         let mut jobs: Vec<&Job> = self.jobs.values().collect();
         jobs.sort_by_key(|j| j.submitted.0);
-        jobs.into_iter()
-            .map(|job| self.describe(job, now))
-            .collect()
+        jobs.into_iter().map(|job| self.describe(job, now)).collect()
     }
 
     fn describe(&self, job: &Job, now: Timestamp) -> JobRecord {
@@ -283,23 +248,11 @@ impl JobsCore {
         let delay = self.options.backoff.after(crashes).as_millis();
         let delay = i64::try_from(delay).unwrap_or(i64::MAX);
         let not_before = Timestamp(now.0.saturating_add(delay));
-        JobEvent::Requeued {
-            why,
-            crash: true,
-            not_before,
-        }
+        JobEvent::Requeued { why, crash: true, not_before }
     }
 
     fn insert(&mut self, id: JobId, event: JobEvent, envelope: &Envelope) {
-        let JobEvent::Submitted {
-            kind,
-            title,
-            spec,
-            priority,
-            key_digest,
-            digest,
-        } = event
-        else {
+        let JobEvent::Submitted { kind, title, spec, priority, key_digest, digest } = event else {
             return;
         };
         let key = (envelope.project.clone(), key_digest);
@@ -357,11 +310,7 @@ impl Job {
                 self.note = Some(what);
             }
             JobEvent::Resumed {} => self.enter(JobState::Running, true),
-            JobEvent::Requeued {
-                why,
-                crash,
-                not_before,
-            } => {
+            JobEvent::Requeued { why, crash, not_before } => {
                 self.enter(JobState::Queued, false);
                 self.note = Some(why);
                 self.not_before = not_before;
@@ -393,33 +342,17 @@ fn ended(state: JobState, outcome: JobOutcome) -> JobEvent {
 }
 
 fn failed(summary: String) -> JobEvent {
-    ended(
-        JobState::Failed,
-        JobOutcome {
-            success: false,
-            summary,
-            detail: serde_json::Value::Null,
-        },
-    )
+    ended(JobState::Failed, JobOutcome { success: false, summary, detail: serde_json::Value::Null })
 }
 
 fn stopped(by: &Author, reason: &str) -> JobEvent {
     let summary = format!("stopped by {by}: {reason}");
-    ended(
-        JobState::Stopped,
-        JobOutcome {
-            success: false,
-            summary,
-            detail: serde_json::Value::Null,
-        },
-    )
+    ended(JobState::Stopped, JobOutcome { success: false, summary, detail: serde_json::Value::Null })
 }
 
 /// Of the idempotency key, and of all that must be the same for the key to be used again.
 fn digests(submit: &JobSubmit) -> (String, String) {
-    let key = blake3::hash(submit.idempotency_key.as_bytes())
-        .to_hex()
-        .to_string();
+    let key = blake3::hash(submit.idempotency_key.as_bytes()).to_hex().to_string();
     let mut hasher = blake3::Hasher::new();
     let asked = serde_json::json!([submit.kind, submit.title, sorted(&submit.spec)]);
     hasher.update(asked.to_string().as_bytes());
@@ -433,12 +366,7 @@ fn sorted(value: &serde_json::Value) -> serde_json::Value {
         Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
         Value::Object(map) => {
             let in_order: BTreeMap<&String, &Value> = map.iter().collect();
-            Value::Object(
-                in_order
-                    .into_iter()
-                    .map(|(k, v)| (k.clone(), sorted(v)))
-                    .collect(),
-            )
+            Value::Object(in_order.into_iter().map(|(k, v)| (k.clone(), sorted(v))).collect())
         }
         other => other.clone(),
     }

@@ -41,11 +41,7 @@ struct World {
 
 impl World {
     fn new(max_running: usize) -> Self {
-        let options = JobsOptions {
-            max_running,
-            max_restarts: 2,
-            ..JobsOptions::default()
-        };
+        let options = JobsOptions { max_running, max_restarts: 2, ..JobsOptions::default() };
         Self {
             core: JobsCore::new(options),
             history: Vec::new(),
@@ -145,11 +141,7 @@ fn just(job: &JobId) -> Vec<JobId> {
 }
 
 fn done(success: bool) -> RunEnd {
-    RunEnd::Done(JobOutcome {
-        success,
-        summary: "done".into(),
-        detail: serde_json::Value::Null,
-    })
+    RunEnd::Done(JobOutcome { success, summary: "done".into(), detail: serde_json::Value::Null })
 }
 
 fn crashed() -> RunEnd {
@@ -157,9 +149,7 @@ fn crashed() -> RunEnd {
 }
 
 fn stop() -> JobEvent {
-    JobEvent::StopRequested {
-        reason: "enough".into(),
-    }
+    JobEvent::StopRequested { reason: "enough".into() }
 }
 
 #[test]
@@ -167,29 +157,16 @@ fn the_same_key_gives_the_same_job_and_another_spec_under_it_is_a_conflict() {
     let mut world = World::new(1);
     let job = world.submit(&submit("a", "k", 0));
     assert_eq!(world.submit(&submit("a", "k", 0)), job);
-    assert_ne!(
-        world.submit(&submit("b", "k", 0)),
-        job,
-        "keys are by project"
-    );
-    let other = JobSubmit {
-        spec: serde_json::json!({ "another": true }),
-        ..submit("a", "k", 0)
-    };
+    assert_ne!(world.submit(&submit("b", "k", 0)), job, "keys are by project");
+    let other = JobSubmit { spec: serde_json::json!({ "another": true }), ..submit("a", "k", 0) };
     assert_eq!(world.core.admit(&other), Err(JobError::Conflict { job }));
 }
 
 #[test]
 fn the_order_of_the_keys_of_a_spec_does_not_make_it_another_one() {
     let mut world = World::new(1);
-    let one = JobSubmit {
-        spec: serde_json::json!({ "x": 1, "y": { "a": 1, "b": 2 } }),
-        ..submit("a", "k", 0)
-    };
-    let two = JobSubmit {
-        spec: serde_json::json!({ "y": { "b": 2, "a": 1 }, "x": 1 }),
-        ..one.clone()
-    };
+    let one = JobSubmit { spec: serde_json::json!({ "x": 1, "y": { "a": 1, "b": 2 } }), ..submit("a", "k", 0) };
+    let two = JobSubmit { spec: serde_json::json!({ "y": { "b": 2, "a": 1 }, "x": 1 }), ..one.clone() };
     let job = world.submit(&one);
     assert_eq!(world.submit(&two), job);
 }
@@ -207,9 +184,7 @@ fn a_higher_priority_goes_first_and_equals_go_in_order_of_submission() {
 #[test]
 fn a_project_with_many_jobs_does_not_hold_back_one_with_few() {
     let mut world = World::new(2);
-    let many: Vec<_> = (0..4)
-        .map(|n| world.submit(&submit("many", &n.to_string(), 0)))
-        .collect();
+    let many: Vec<_> = (0..4).map(|n| world.submit(&submit("many", &n.to_string(), 0))).collect();
     let few = world.submit(&submit("few", "0", 0));
     assert_eq!(world.go_on(), [many[0].clone(), few.clone()]);
     // Now "many" has the other place as well, since nobody else wants it; then they alternate.
@@ -227,22 +202,13 @@ fn a_job_that_waits_for_a_person_gives_its_place_and_gets_the_next_one_back() {
     let two = world.submit(&submit("a", "2", 5));
     let three = world.submit(&submit("a", "3", 5));
     assert_eq!(world.go_on(), just(&two));
-    world.record(
-        &two,
-        &JobEvent::Waiting {
-            what: "the approval of the plan".into(),
-        },
-    );
+    world.record(&two, &JobEvent::Waiting { what: "the approval of the plan".into() });
     assert_eq!(world.why(&two), "it waits for the approval of the plan");
     assert_eq!(world.go_on(), just(&three));
     world.core.wants_resume(&two);
     assert_eq!(world.go_on(), []);
     world.end(&three, done(true));
-    assert_eq!(
-        world.go_on(),
-        just(&two),
-        "before {one}, which hasn't begun"
-    );
+    assert_eq!(world.go_on(), just(&two), "before {one}, which hasn't begun");
     assert_eq!(world.state(&two), JobState::Running);
 }
 
@@ -258,11 +224,7 @@ fn a_crash_is_tried_again_after_a_growing_delay_until_it_is_one_too_many() {
         assert_eq!(world.go_on(), [], "it waits first");
         let due = world.core.next_due(world.now).unwrap();
         assert_eq!(due.since(world.now), Backoff::default().after(n));
-        assert!(
-            world.why(&job).contains("test; it is tried again in"),
-            "{}",
-            world.why(&job)
-        );
+        assert!(world.why(&job).contains("test; it is tried again in"), "{}", world.why(&job));
         world.now = due;
     }
     assert_eq!(world.go_on(), just(&job));
@@ -313,10 +275,7 @@ fn too_many_open_jobs_are_busy_and_ended_ones_do_not_count() {
     let mut world = World::new(1);
     world.core.options.max_open = 1;
     let job = world.submit(&submit("a", "1", 0));
-    assert_eq!(
-        world.core.admit(&submit("a", "2", 0)),
-        Err(JobError::Busy { open: 1 })
-    );
+    assert_eq!(world.core.admit(&submit("a", "2", 0)), Err(JobError::Busy { open: 1 }));
     world.go_on();
     world.end(&job, done(true));
     world.submit(&submit("a", "2", 0));
@@ -337,10 +296,7 @@ fn a_queued_job_says_what_it_waits_for() {
     world.go_on();
     world.submit(&submit("a", "2", 0));
     let job = world.submit(&submit("a", "3", 0));
-    assert_eq!(
-        world.why(&job),
-        "all 1 places are taken; 1 jobs of its priority or higher are ahead"
-    );
+    assert_eq!(world.why(&job), "all 1 places are taken; 1 jobs of its priority or higher are ahead");
 }
 
 /// One thing that can happen.
@@ -371,49 +327,27 @@ fn step() -> impl Strategy<Value = Step> {
 impl World {
     fn pick(&self, pick: usize, states: &[JobState]) -> Option<JobId> {
         let jobs = self.core.records(self.now);
-        let mut fit: Vec<_> = jobs
-            .into_iter()
-            .filter(|j| states.contains(&j.state))
-            .collect();
-        if fit.is_empty() {
-            None
-        } else {
-            Some(fit.swap_remove(pick % fit.len()).id)
-        }
+        let mut fit: Vec<_> = jobs.into_iter().filter(|j| states.contains(&j.state)).collect();
+        if fit.is_empty() { None } else { Some(fit.swap_remove(pick % fit.len()).id) }
     }
 
     fn take(&mut self, step: Step) {
         use JobState::{Queued, Running, Stopping, Waiting};
         match step {
-            Step::Submit {
-                project,
-                key,
-                priority,
-            } => {
+            Step::Submit { project, key, priority } => {
                 let key = format!("{key}-{priority}");
                 self.submit(&submit(&format!("p{project}"), &key, priority));
             }
             Step::End { pick, how } => {
                 if let Some(job) = self.pick(pick, &[Running, Stopping]) {
                     let failed = RunEnd::Failed("no".into());
-                    let ends = [
-                        done(true),
-                        done(false),
-                        failed,
-                        crashed(),
-                        RunEnd::Cancelled,
-                    ];
+                    let ends = [done(true), done(false), failed, crashed(), RunEnd::Cancelled];
                     self.end(&job, ends[how as usize].clone());
                 }
             }
             Step::Wait { pick } => {
                 if let Some(job) = self.pick(pick, &[Running]) {
-                    self.record(
-                        &job,
-                        &JobEvent::Waiting {
-                            what: "anna".into(),
-                        },
-                    );
+                    self.record(&job, &JobEvent::Waiting { what: "anna".into() });
                 }
             }
             Step::WantResume { pick } => {

@@ -45,10 +45,7 @@ pub enum JobEvent {
     #[serde(rename = "job.stop_requested")]
     StopRequested { reason: String },
     #[serde(rename = "job.ended")]
-    Ended {
-        state: JobState,
-        outcome: JobOutcome,
-    },
+    Ended { state: JobState, outcome: JobOutcome },
 }
 
 const VERSION: u16 = 1;
@@ -61,9 +58,7 @@ impl JobEvent {
         }
         let tagged = serde_json::json!({ "kind": envelope.kind, "payload": envelope.payload });
         serde_json::from_value(tagged)
-            .inspect_err(
-                |e| tracing::warn!(at = %envelope.position, error = %e, "an unreadable job event"),
-            )
+            .inspect_err(|e| tracing::warn!(at = %envelope.position, error = %e, "an unreadable job event"))
             .ok()
     }
 

@@ -11,10 +11,7 @@ impl JobsCore {
             JobState::Running if job.run > 1 => Some(format!("its run number {}", job.run)),
             JobState::Running => None,
             JobState::Waiting => job.note.as_ref().map(|what| format!("it waits for {what}")),
-            JobState::Stopping => job
-                .stop
-                .as_ref()
-                .map(|(by, reason)| format!("{by} asked it to stop: {reason}")),
+            JobState::Stopping => job.stop.as_ref().map(|(by, reason)| format!("{by} asked it to stop: {reason}")),
             JobState::Succeeded | JobState::Failed | JobState::Stopped => {
                 job.outcome.as_ref().map(|o| o.summary.clone())
             }
@@ -22,25 +19,15 @@ impl JobsCore {
     }
 
     fn explain_queued(&self, job: &Job, now: Timestamp) -> String {
-        let before = job
-            .note
-            .as_ref()
-            .map(|why| format!("{why}; "))
-            .unwrap_or_default();
+        let before = job.note.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
         if job.not_before > now {
             let seconds = job.not_before.since(now).as_secs_f32();
             return format!("{before}it is tried again in {seconds:.1} s");
         }
         let (running, max) = (self.running(), self.options.max_running);
-        let ahead = self
-            .jobs
-            .values()
-            .filter(|other| goes_before(other, job))
-            .count();
+        let ahead = self.jobs.values().filter(|other| goes_before(other, job)).count();
         if running >= max {
-            format!(
-                "{before}all {max} places are taken; {ahead} jobs of its priority or higher are ahead"
-            )
+            format!("{before}all {max} places are taken; {ahead} jobs of its priority or higher are ahead")
         } else {
             format!("{before}it is about to start")
         }
@@ -49,6 +36,5 @@ impl JobsCore {
 
 fn goes_before(other: &Job, job: &Job) -> bool {
     other.state == JobState::Queued
-        && (other.priority > job.priority
-            || (other.priority == job.priority && other.submitted.0 < job.submitted.0))
+        && (other.priority > job.priority || (other.priority == job.priority && other.submitted.0 < job.submitted.0))
 }

@@ -50,29 +50,21 @@ impl Jobs {
         let stop_deadline = options.stop_grace + DEADLINE;
         // The grace for the runs comes on top of that for the service itself.
         let grace = options.stop_grace + Duration::from_secs(5);
-        let child = ChildOptions {
-            grace,
-            ..ChildOptions::default()
-        };
+        let child = ChildOptions { grace, ..ChildOptions::default() };
         let args = JobsArgs::new(options, kinds, ports);
         let actor = system.spawn::<JobsActor>(Self::NAME, args, child).await?;
-        Ok(Self {
-            actor,
-            stop_deadline,
-        })
+        Ok(Self { actor, stop_deadline })
     }
 
     /// Submits a job. When this returns `Ok`, the job is on disk and will be done.
     pub async fn submit(&self, submit: JobSubmit) -> Result<JobRecord, JobError> {
         let submit = Json::new(submit);
-        self.ask(DEADLINE, |reply| JobsMsg::Submit { submit, reply })
-            .await
+        self.ask(DEADLINE, |reply| JobsMsg::Submit { submit, reply }).await
     }
 
     pub async fn get(&self, job: &JobId) -> Result<JobRecord, JobError> {
         let job = job.clone();
-        self.ask(DEADLINE, |reply| JobsMsg::Get { job, reply })
-            .await
+        self.ask(DEADLINE, |reply| JobsMsg::Get { job, reply }).await
     }
 
     /// All jobs, oldest first.
@@ -83,34 +75,21 @@ impl Jobs {
     /// Stops a job and returns when it has ended; one that has ended is returned as it is.
     pub async fn stop(&self, job: &JobId, by: Author, reason: &str) -> Result<JobRecord, JobError> {
         let (job, reason) = (job.clone(), reason.to_owned());
-        self.ask(self.stop_deadline, |reply| JobsMsg::Stop {
-            job,
-            by,
-            reason,
-            reply,
-        })
-        .await
+        self.ask(self.stop_deadline, |reply| JobsMsg::Stop { job, by, reason, reply }).await
     }
 
     /// Deletes a job that has ended, with all that is recorded of it.
     pub async fn delete(&self, job: &JobId) -> Result<(), JobError> {
         let job = job.clone();
-        self.ask(DEADLINE, |reply| JobsMsg::Delete { job, reply })
-            .await
+        self.ask(DEADLINE, |reply| JobsMsg::Delete { job, reply }).await
     }
 
-    async fn ask<T>(
-        &self,
-        deadline: Duration,
-        question: impl FnOnce(Answer<T>) -> JobsMsg,
-    ) -> Result<T, JobError>
+    async fn ask<T>(&self, deadline: Duration, question: impl FnOnce(Answer<T>) -> JobsMsg) -> Result<T, JobError>
     where
         T: serde::Serialize + serde::de::DeserializeOwned + Send + 'static,
     {
         let answer = self.actor.ask(deadline, question).await;
         let answer = answer.map_err(|e| JobError::Unavailable(e.to_string()))?;
-        answer
-            .take()
-            .unwrap_or_else(|e| Err(JobError::Unavailable(e)))
+        answer.take().unwrap_or_else(|e| Err(JobError::Unavailable(e)))
     }
 }

@@ -66,24 +66,14 @@ impl WaitingHandle {
     pub async fn begin(&self, what: impl Into<String>) -> Result<(), JobError> {
         let what = what.into();
         let (job, run) = (self.job.clone(), self.run);
-        self.ask(RECORD, |reply| JobsMsg::Waiting {
-            job,
-            run,
-            what,
-            reply,
-        })
-        .await
-        .map_err(unavailable)?
+        self.ask(RECORD, |reply| JobsMsg::Waiting { job, run, what, reply }).await.map_err(unavailable)?
     }
 
     /// The job can go on; returns when it has got a place again.
     pub async fn resume(&self) -> Result<(), JobError> {
         loop {
             let (job, run) = (self.job.clone(), self.run);
-            match self
-                .ask(PLACE, |reply| JobsMsg::Resume { job, run, reply })
-                .await
-            {
+            match self.ask(PLACE, |reply| JobsMsg::Resume { job, run, reply }).await {
                 Err(AskError::Unknown(_)) if !self.jobs.is_gone() => {}
                 answer => return answer.map_err(unavailable)?,
             }
@@ -91,11 +81,7 @@ impl WaitingHandle {
     }
 
     /// Waits for something, in the state `waiting`.
-    pub async fn during<T>(
-        &self,
-        what: impl Into<String>,
-        f: impl Future<Output = T>,
-    ) -> Result<T, JobError> {
+    pub async fn during<T>(&self, what: impl Into<String>, f: impl Future<Output = T>) -> Result<T, JobError> {
         self.begin(what).await?;
         let value = f.await;
         self.resume().await?;
@@ -108,9 +94,7 @@ impl WaitingHandle {
         question: impl FnOnce(ReplyTo<Json<Result<(), JobError>>>) -> JobsMsg,
     ) -> Result<Result<(), JobError>, AskError> {
         let answer = self.jobs.ask(deadline, question).await?;
-        Ok(answer
-            .take()
-            .unwrap_or_else(|e| Err(JobError::Unavailable(e))))
+        Ok(answer.take().unwrap_or_else(|e| Err(JobError::Unavailable(e))))
     }
 }
 

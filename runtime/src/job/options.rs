@@ -25,11 +25,7 @@ impl Default for JobsOptions {
             max_running: 2,
             max_open: 1000,
             max_restarts: 3,
-            backoff: Backoff {
-                initial: Duration::from_millis(500),
-                max: Duration::from_secs(30),
-                jitter: 0.0,
-            },
+            backoff: Backoff { initial: Duration::from_millis(500), max: Duration::from_secs(30), jitter: 0.0 },
             stop_grace: Duration::from_secs(10),
         }
     }

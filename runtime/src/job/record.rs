@@ -64,12 +64,10 @@ impl std::str::FromStr for JobState {
 
     fn from_str(text: &str) -> Result<Self, String> {
         use JobState::{Failed, Queued, Running, Stopped, Stopping, Succeeded, Waiting};
-        [
-            Queued, Running, Waiting, Stopping, Succeeded, Failed, Stopped,
-        ]
-        .into_iter()
-        .find(|s| s.as_str() == text)
-        .ok_or_else(|| format!("{text:?} is not the state of a job"))
+        [Queued, Running, Waiting, Stopping, Succeeded, Failed, Stopped]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is not the state of a job"))
     }
 }
 

@@ -62,23 +62,11 @@ pub(super) struct Run {
 }
 
 /// Runs to the end, whatever that is, and reports it.
-pub(super) fn spawn(
-    job: JobId,
-    number: u32,
-    kind: Arc<dyn JobKind>,
-    context: JobContext,
-    jobs: Ref<JobsMsg>,
-) -> Owned {
+pub(super) fn spawn(job: JobId, number: u32, kind: Arc<dyn JobKind>, context: JobContext, jobs: Ref<JobsMsg>) -> Owned {
     Owned::spawn(async move {
         let end = Json::new(outcome_of(kind, context).await);
         // An error means that the service has ended: its next life queues the job again.
-        let _ = jobs
-            .tell(JobsMsg::Ended {
-                job,
-                run: number,
-                end,
-            })
-            .await;
+        let _ = jobs.tell(JobsMsg::Ended { job, run: number, end }).await;
     })
 }
 
@@ -98,9 +86,7 @@ async fn outcome_of(kind: Arc<dyn JobKind>, context: JobContext) -> RunEnd {
         Ok(Err(JobError::Cancelled)) => RunEnd::Cancelled,
         Ok(Err(JobError::Crash(why))) => RunEnd::Crashed(why),
         // The world's fault, not the job's.
-        Ok(Err(e @ (JobError::Journal(_) | JobError::Unavailable(_)))) => {
-            RunEnd::Crashed(e.to_string())
-        }
+        Ok(Err(e @ (JobError::Journal(_) | JobError::Unavailable(_)))) => RunEnd::Crashed(e.to_string()),
         Ok(Err(e)) => RunEnd::Failed(e.to_string()),
         Err(panic) => RunEnd::Crashed(format!("panicked: {}", panic_text(&*panic))),
     }

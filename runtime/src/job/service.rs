@@ -92,20 +92,9 @@ pub struct JobsArgs {
 }
 
 impl JobsArgs {
-    pub(super) fn new(
-        options: JobsOptions,
-        kinds: Vec<Arc<dyn JobKind>>,
-        ports: JobsPorts,
-    ) -> Self {
-        let kinds = kinds
-            .into_iter()
-            .map(|k| (k.name().to_owned(), k))
-            .collect();
-        Self {
-            options,
-            kinds: Arc::new(kinds),
-            ports,
-        }
+    pub(super) fn new(options: JobsOptions, kinds: Vec<Arc<dyn JobKind>>, ports: JobsPorts) -> Self {
+        let kinds = kinds.into_iter().map(|k| (k.name().to_owned(), k)).collect();
+        Self { options, kinds: Arc::new(kinds), ports }
     }
 }
 
@@ -128,17 +117,10 @@ impl Actor for JobsActor {
 
     async fn start(args: JobsArgs, ctx: &Context<JobsMsg>) -> Result<Self, ActorError> {
         let core = JobsCore::new(args.options.clone());
-        let mut jobs = Self {
-            args,
-            core,
-            runs: HashMap::new(),
-            alarm: None,
-        };
+        let mut jobs = Self { args, core, runs: HashMap::new(), alarm: None };
         jobs.fold().await.map_err(ActorError::failed)?;
         for (job, event) in jobs.core.recover(Timestamp::now()) {
-            jobs.record(&job, event, node())
-                .await
-                .map_err(ActorError::failed)?;
+            jobs.record(&job, event, node()).await.map_err(ActorError::failed)?;
         }
         jobs.go_on(ctx).await?;
         Ok(jobs)
@@ -155,21 +137,11 @@ impl Actor for JobsActor {
             }
             JobsMsg::Get { job, reply } => reply.send(self.get(&job).into()),
             JobsMsg::List { reply } => reply.send(Ok(self.core.records(Timestamp::now())).into()),
-            JobsMsg::Stop {
-                job,
-                by,
-                reason,
-                reply,
-            } => {
+            JobsMsg::Stop { job, by, reason, reply } => {
                 self.stop(job, by, reason, reply, ctx).await?;
             }
             JobsMsg::Delete { job, reply } => reply.send(self.delete(&job).await.into()),
-            JobsMsg::Waiting {
-                job,
-                run,
-                what,
-                reply,
-            } => {
+            JobsMsg::Waiting { job, run, what, reply } => {
                 reply.send(self.wait(&job, run, what).await.into());
             }
             JobsMsg::Resume { job, run, reply } => self.resume(&job, run, reply),
@@ -190,9 +162,7 @@ impl Actor for JobsActor {
             run.cancel.cancel();
         }
         for run in self.runs.values_mut() {
-            run.task
-                .ended_within(until.saturating_duration_since(tokio::time::Instant::now()))
-                .await;
+            run.task.ended_within(until.saturating_duration_since(tokio::time::Instant::now())).await;
         }
         self.runs.clear();
     }
@@ -214,10 +184,7 @@ impl JobsActor {
     }
 
     /// The outer error: whether it was recorded is unknown, only the journal can tell.
-    async fn submit(
-        &mut self,
-        submit: JobSubmit,
-    ) -> Result<Result<JobRecord, JobError>, ActorError> {
+    async fn submit(&mut self, submit: JobSubmit) -> Result<Result<JobRecord, JobError>, ActorError> {
         let event = match self.check(&submit) {
             Ok(Admission::New(event)) => event,
             Ok(Admission::Known(job)) => return Ok(self.get(&job)),
@@ -239,10 +206,7 @@ impl JobsActor {
     fn check(&self, submit: &JobSubmit) -> Result<Admission, JobError> {
         let Some(kind) = self.args.kinds.get(&submit.kind) else {
             let known = self.args.kinds.keys().cloned().collect();
-            return Err(JobError::UnknownKind {
-                kind: submit.kind.clone(),
-                known,
-            });
+            return Err(JobError::UnknownKind { kind: submit.kind.clone(), known });
         };
         kind.check(&submit.spec).map_err(JobError::InvalidSpec)?;
         self.core.admit(submit)
@@ -258,9 +222,7 @@ impl JobsActor {
     }
 
     fn get(&self, job: &JobId) -> Result<JobRecord, JobError> {
-        self.core
-            .record(job, Timestamp::now())
-            .ok_or_else(|| JobError::NotFound(job.clone()))
+        self.core.record(job, Timestamp::now()).ok_or_else(|| JobError::NotFound(job.clone()))
     }
 
     async fn stop(
@@ -280,9 +242,7 @@ impl JobsActor {
         };
         if state != JobState::Stopping {
             let request = JobEvent::StopRequested { reason };
-            self.record(&job, request, by)
-                .await
-                .map_err(ActorError::failed)?;
+            self.record(&job, request, by).await.map_err(ActorError::failed)?;
         }
         let Some(run) = self.runs.get_mut(&job) else {
             self.judge(&job, RunEnd::Cancelled).await?;
@@ -292,15 +252,8 @@ impl JobsActor {
         run.stops.push(reply);
         run.cancel.cancel();
         if run.overdue.is_none() {
-            let overdue = JobsMsg::Overdue {
-                job,
-                run: run.number,
-            };
-            run.overdue = Some(run::later(
-                self.args.options.stop_grace,
-                ctx.myself(),
-                overdue,
-            ));
+            let overdue = JobsMsg::Overdue { job, run: run.number };
+            run.overdue = Some(run::later(self.args.options.stop_grace, ctx.myself(), overdue));
         }
         Ok(())
     }
@@ -308,16 +261,9 @@ impl JobsActor {
     async fn delete(&mut self, job: &JobId) -> Result<(), JobError> {
         let state = self.get(job)?.state;
         if !state.is_ended() {
-            return Err(JobError::NotEnded {
-                job: job.clone(),
-                state,
-            });
+            return Err(JobError::NotEnded { job: job.clone(), state });
         }
-        self.args
-            .ports
-            .journal
-            .delete_stream(&StreamId::job(job))
-            .await?;
+        self.args.ports.journal.delete_stream(&StreamId::job(job)).await?;
         self.core.remove(job);
         Ok(())
     }
@@ -362,10 +308,7 @@ impl JobsActor {
 
     async fn judge(&mut self, job: &JobId, end: RunEnd) -> Result<(), ActorError> {
         match self.core.judge(job, end, Timestamp::now()) {
-            Some(event) => self
-                .record(job, event, node())
-                .await
-                .map_err(ActorError::failed),
+            Some(event) => self.record(job, event, node()).await.map_err(ActorError::failed),
             None => Ok(()),
         }
     }
@@ -374,10 +317,7 @@ impl JobsActor {
     async fn go_on(&mut self, ctx: &Context<JobsMsg>) -> Result<(), ActorError> {
         while let Some(decision) = self.core.next(Timestamp::now()) {
             match decision {
-                Decision::Start(job) => self
-                    .start_run(&job, ctx)
-                    .await
-                    .map_err(ActorError::failed)?,
+                Decision::Start(job) => self.start_run(&job, ctx).await.map_err(ActorError::failed)?,
                 Decision::Resume(job) => self.resumed(&job).await.map_err(ActorError::failed)?,
             }
         }
@@ -403,8 +343,7 @@ impl JobsActor {
         };
         // A new writer claims a new generation: what an earlier run left behind can't write any more.
         let writer = self.open(job, project).await?;
-        self.append(&writer, JobEvent::Started { run: number }, node())
-            .await?;
+        self.append(&writer, JobEvent::Started { run: number }, node()).await?;
         let Some(kind) = self.args.kinds.get(&kind).cloned() else {
             let why = format!("this node knows no jobs of kind {kind:?}");
             let failed = self.core.judge(job, RunEnd::Failed(why), Timestamp::now());
@@ -425,34 +364,16 @@ impl JobsActor {
             cancel: cancel.clone(),
             progress: self.args.ports.progress.clone(),
             blobs: self.args.ports.blobs.clone(),
-            waiting: WaitingHandle {
-                jobs: ctx.myself(),
-                job: job.clone(),
-                run: number,
-            },
+            waiting: WaitingHandle { jobs: ctx.myself(), job: job.clone(), run: number },
         };
         let task = run::spawn(job.clone(), number, kind, context, ctx.myself());
-        let run = Run {
-            number,
-            cancel,
-            writer,
-            task,
-            stops: Vec::new(),
-            resume: None,
-            overdue: None,
-        };
+        let run = Run { number, cancel, writer, task, stops: Vec::new(), resume: None, overdue: None };
         self.runs.insert(job.clone(), run);
         Ok(())
     }
 
-    async fn open(
-        &self,
-        job: &JobId,
-        project: crate::id::ProjectId,
-    ) -> Result<StreamWriter, JobError> {
-        let JobsPorts {
-            journal, redactor, ..
-        } = self.args.ports.clone();
+    async fn open(&self, job: &JobId, project: crate::id::ProjectId) -> Result<StreamWriter, JobError> {
+        let JobsPorts { journal, redactor, .. } = self.args.ports.clone();
         Ok(StreamWriter::open(journal, redactor, StreamId::job(job), project).await?)
     }
 
@@ -465,12 +386,7 @@ impl JobsActor {
         Ok(self.append(&writer, event, by).await?)
     }
 
-    async fn append(
-        &mut self,
-        writer: &StreamWriter,
-        event: JobEvent,
-        by: Author,
-    ) -> Result<(), JournalError> {
+    async fn append(&mut self, writer: &StreamWriter, event: JobEvent, by: Author) -> Result<(), JournalError> {
         let event = event.write(by)?;
         let mut tries = 0;
         let envelope = loop {

@@ -16,8 +16,7 @@ use crate::blob::{BlobOptions, BlobStore};
 use crate::id::{Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
 use crate::job::service::JobsMsg;
 use crate::journal::{
-    Append, Author, Envelope, Journal, JournalError, JournalOptions, NewEvent, SqliteJournal,
-    StreamHead,
+    Append, Author, Envelope, Journal, JournalError, JournalOptions, NewEvent, SqliteJournal, StreamHead,
 };
 use crate::progress::ProgressBus;
 use crate::redact::NoSecrets;
@@ -53,10 +52,7 @@ impl JobKind for Kind {
     }
 
     fn check(&self, spec: &Value) -> Result<(), String> {
-        spec["do"]
-            .as_str()
-            .map(drop)
-            .ok_or_else(|| "it doesn't say what to do".into())
+        spec["do"].as_str().map(drop).ok_or_else(|| "it doesn't say what to do".into())
     }
 
     fn run(&self, ctx: JobContext) -> BoxFuture<'static, Result<JobOutcome, JobError>> {
@@ -81,13 +77,7 @@ async fn act(ctx: &JobContext, scripted: &Scripted, run: usize) -> Result<JobOut
         "panic twice" if run <= 2 => panic!("on purpose"),
         "panic twice" => Ok(outcome(true)),
         "work until let go" => {
-            ctx.writer
-                .append(NewEvent::new(
-                    Author::Node("t".into()),
-                    "test.step",
-                    json!({}),
-                ))
-                .await?;
+            ctx.writer.append(NewEvent::new(Author::Node("t".into()), "test.step", json!({}))).await?;
             tokio::select! {
                 () = scripted.gate.notified() => Ok(outcome(true)),
                 () = ctx.cancel.cancelled() => Err(JobError::Cancelled),
@@ -103,11 +93,7 @@ async fn act(ctx: &JobContext, scripted: &Scripted, run: usize) -> Result<JobOut
 }
 
 fn outcome(success: bool) -> JobOutcome {
-    JobOutcome {
-        success,
-        summary: "done".into(),
-        detail: json!({ "n": 1 }),
-    }
+    JobOutcome { success, summary: "done".into(), detail: json!({ "n": 1 }) }
 }
 
 /// A journal that can be told to refuse the next appends.
@@ -119,11 +105,7 @@ struct Moody {
 impl Journal for Moody {
     fn append(&self, a: Append) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
         let less = |n: usize| n.checked_sub(1);
-        if self
-            .refusals
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, less)
-            .is_ok()
-        {
+        if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             return Box::pin(async { Err(JournalError::Closed(Some("in a mood".into()))) });
         }
         self.inner.append(a)
@@ -138,11 +120,7 @@ impl Journal for Moody {
         self.inner.read_stream(stream, from, limit)
     }
 
-    fn read_all(
-        &self,
-        after: Position,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
+    fn read_all(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
         self.inner.read_all(after, limit)
     }
 
@@ -173,19 +151,12 @@ struct Node {
 
 impl Node {
     async fn start(dir: &Path, max_running: usize) -> Self {
-        let (journal, _) =
-            SqliteJournal::open(&dir.join("journal"), &JournalOptions::default()).unwrap();
-        let journal = Arc::new(Moody {
-            inner: Arc::new(journal),
-            refusals: AtomicUsize::new(0),
-        });
+        let (journal, _) = SqliteJournal::open(&dir.join("journal"), &JournalOptions::default()).unwrap();
+        let journal = Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0) });
         let options = JobsOptions {
             max_running,
             max_restarts: 2,
-            backoff: Backoff {
-                initial: Duration::from_millis(5),
-                ..Backoff::default()
-            },
+            backoff: Backoff { initial: Duration::from_millis(5), ..Backoff::default() },
             stop_grace: Duration::from_millis(200),
             ..JobsOptions::default()
         };
@@ -196,17 +167,10 @@ impl Node {
             blobs: BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap(),
             progress: ProgressBus::new(),
         };
-        let system = System::start(NodeId::new_random(), Incarnation(1))
-            .await
-            .unwrap();
+        let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let kinds: Vec<Arc<dyn JobKind>> = vec![Arc::new(Kind(kind.clone()))];
         let jobs = Jobs::start(&system, options, kinds, ports).await.unwrap();
-        Self {
-            system,
-            jobs,
-            journal,
-            kind,
-        }
+        Self { system, jobs, journal, kind }
     }
 
     async fn submit(&self, what: &str, key: &str) -> JobRecord {
@@ -220,20 +184,13 @@ impl Node {
             if record.state == state {
                 return record;
             }
-            assert!(
-                Instant::now() < deadline,
-                "it never was {state}: {record:?}"
-            );
+            assert!(Instant::now() < deadline, "it never was {state}: {record:?}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
     async fn kinds(&self, job: &JobId) -> Vec<String> {
-        let events = self
-            .journal
-            .read_stream(&StreamId::job(job), Seq(1), 100)
-            .await
-            .unwrap();
+        let events = self.journal.read_stream(&StreamId::job(job), Seq(1), 100).await.unwrap();
         events.into_iter().map(|e| e.kind).collect()
     }
 
@@ -246,10 +203,7 @@ impl Node {
         drop(self.system);
         let deadline = Instant::now() + SOON;
         while journal.strong_count() > 0 {
-            assert!(
-                Instant::now() < deadline,
-                "somebody still holds the journal"
-            );
+            assert!(Instant::now() < deadline, "somebody still holds the journal");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
@@ -279,10 +233,7 @@ async fn a_job_is_recorded_before_the_submit_is_acknowledged_and_then_done() {
     assert_eq!(node.kinds(&record.id).await[0], "job.submitted");
     let record = node.reach(&record.id, JobState::Succeeded).await;
     assert_eq!(record.outcome, Some(outcome(true)));
-    assert_eq!(
-        node.kinds(&record.id).await,
-        ["job.submitted", "job.started", "job.ended"]
-    );
+    assert_eq!(node.kinds(&record.id).await, ["job.submitted", "job.started", "job.ended"]);
     assert_eq!(record.by, anna());
     assert!(record.started_at.is_some() && record.ended_at.is_some());
 }
@@ -291,20 +242,11 @@ async fn a_job_is_recorded_before_the_submit_is_acknowledged_and_then_done() {
 async fn what_can_never_run_is_refused_before_it_is_recorded() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), 2).await;
-    let unknown = JobSubmit {
-        kind: "other".into(),
-        ..ask("succeed", "k")
-    };
+    let unknown = JobSubmit { kind: "other".into(), ..ask("succeed", "k") };
     let known = vec!["scripted".to_owned()];
-    let refused = JobError::UnknownKind {
-        kind: "other".into(),
-        known,
-    };
+    let refused = JobError::UnknownKind { kind: "other".into(), known };
     assert_eq!(node.jobs.submit(unknown).await, Err(refused));
-    let bad = JobSubmit {
-        spec: json!({}),
-        ..ask("succeed", "k")
-    };
+    let bad = JobSubmit { spec: json!({}), ..ask("succeed", "k") };
     let refused = JobError::InvalidSpec("it doesn't say what to do".into());
     assert_eq!(node.jobs.submit(bad).await, Err(refused));
     assert_eq!(node.jobs.list().await.unwrap(), []);
@@ -315,11 +257,8 @@ async fn many_submits_with_one_key_at_the_same_time_make_one_job() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), 1).await;
     let submits = (0..16).map(|_| node.jobs.submit(ask("succeed", "same")));
-    let ids: std::collections::BTreeSet<JobId> = futures::future::join_all(submits)
-        .await
-        .into_iter()
-        .map(|r| r.unwrap().id)
-        .collect();
+    let ids: std::collections::BTreeSet<JobId> =
+        futures::future::join_all(submits).await.into_iter().map(|r| r.unwrap().id).collect();
     assert_eq!(ids.len(), 1);
     node.reach(ids.first().unwrap(), JobState::Succeeded).await;
     assert_eq!(node.kind.runs.load(Ordering::SeqCst), 1);
@@ -331,11 +270,7 @@ async fn a_restart_in_the_middle_runs_the_job_again_with_its_history() {
     let node = Node::start(dir.path(), 2).await;
     let first = node.submit("work until let go", "k").await;
     let deadline = Instant::now() + SOON;
-    while !node
-        .kinds(&first.id)
-        .await
-        .contains(&"test.step".to_owned())
-    {
+    while !node.kinds(&first.id).await.contains(&"test.step".to_owned()) {
         assert!(Instant::now() < deadline, "it never began");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -344,45 +279,22 @@ async fn a_restart_in_the_middle_runs_the_job_again_with_its_history() {
 
     let node = Node::start(dir.path(), 2).await;
     let again = node.submit("work until let go", "k").await;
-    assert_eq!(
-        again.id, first.id,
-        "the submit is idempotent over the restart"
-    );
+    assert_eq!(again.id, first.id, "the submit is idempotent over the restart");
     node.reach(&first.id, JobState::Running).await;
     node.kind.gate.notify_one();
     let record = node.reach(&first.id, JobState::Succeeded).await;
-    assert!(
-        record.generation > generation,
-        "the new run fences the old one"
-    );
+    assert!(record.generation > generation, "the new run fences the old one");
     let found = node.kind.found.lock().unwrap().clone();
-    let expected = [
-        "job.submitted",
-        "job.started",
-        "test.step",
-        "job.requeued",
-        "job.started",
-    ]
-    .map(str::to_owned);
+    let expected = ["job.submitted", "job.started", "test.step", "job.requeued", "job.started"].map(str::to_owned);
     assert_eq!(found, [expected.to_vec()]);
     node.end().await;
 
     let node = Node::start(dir.path(), 2).await;
     let record = node.jobs.get(&first.id).await.unwrap();
     assert_eq!(record.state, JobState::Succeeded);
-    assert_eq!(
-        node.kind.runs.load(Ordering::SeqCst),
-        0,
-        "an ended job never runs again"
-    );
-    let other = JobSubmit {
-        spec: json!({ "do": "succeed" }),
-        ..ask("work until let go", "k")
-    };
-    assert_eq!(
-        node.jobs.submit(other).await,
-        Err(JobError::Conflict { job: first.id })
-    );
+    assert_eq!(node.kind.runs.load(Ordering::SeqCst), 0, "an ended job never runs again");
+    let other = JobSubmit { spec: json!({ "do": "succeed" }), ..ask("work until let go", "k") };
+    assert_eq!(node.jobs.submit(other).await, Err(JobError::Conflict { job: first.id }));
 }
 
 #[tokio::test]
@@ -400,10 +312,7 @@ async fn a_job_that_panics_every_time_fails_and_says_why() {
     let node = Node::start(dir.path(), 2).await;
     let job = node.submit("panic", "k").await.id;
     let record = node.reach(&job, JobState::Failed).await;
-    assert_eq!(
-        record.why.unwrap(),
-        "it crashed 3 times; last: panicked: on purpose"
-    );
+    assert_eq!(record.why.unwrap(), "it crashed 3 times; last: panicked: on purpose");
 }
 
 #[tokio::test]
@@ -459,11 +368,7 @@ async fn a_job_that_ignores_the_stop_is_killed_after_its_grace() {
     let record = node.jobs.stop(&job, anna(), "enough").await.unwrap();
     assert_eq!(record.state, JobState::Stopped);
     node.reach(&queued, JobState::Succeeded).await;
-    assert_eq!(
-        node.kind.running.load(Ordering::SeqCst),
-        0,
-        "its future was dropped"
-    );
+    assert_eq!(node.kind.running.load(Ordering::SeqCst), 0, "its future was dropped");
 }
 
 #[tokio::test]
@@ -471,10 +376,7 @@ async fn a_queued_job_is_stopped_without_ever_running() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), 0).await;
     let job = node.submit("succeed", "k").await.id;
-    assert_eq!(
-        node.jobs.stop(&job, anna(), "no").await.unwrap().state,
-        JobState::Stopped
-    );
+    assert_eq!(node.jobs.stop(&job, anna(), "no").await.unwrap().state, JobState::Stopped);
     assert_eq!(node.kind.runs.load(Ordering::SeqCst), 0);
 }
 
@@ -490,16 +392,7 @@ async fn a_job_that_waits_for_a_person_lets_others_run() {
     node.kind.gate.notify_one();
     node.reach(&asking, JobState::Succeeded).await;
     let kinds = node.kinds(&asking).await;
-    assert_eq!(
-        kinds,
-        [
-            "job.submitted",
-            "job.started",
-            "job.waiting",
-            "job.resumed",
-            "job.ended"
-        ]
-    );
+    assert_eq!(kinds, ["job.submitted", "job.started", "job.waiting", "job.resumed", "job.ended"]);
 }
 
 #[tokio::test]
@@ -508,17 +401,11 @@ async fn a_job_is_deleted_only_when_it_has_ended_and_then_leaves_nothing() {
     let node = Node::start(dir.path(), 1).await;
     let job = node.submit("work until let go", "k").await.id;
     node.reach(&job, JobState::Running).await;
-    let refused = JobError::NotEnded {
-        job: job.clone(),
-        state: JobState::Running,
-    };
+    let refused = JobError::NotEnded { job: job.clone(), state: JobState::Running };
     assert_eq!(node.jobs.delete(&job).await, Err(refused));
     node.jobs.stop(&job, anna(), "enough").await.unwrap();
     node.jobs.delete(&job).await.unwrap();
-    assert_eq!(
-        node.jobs.get(&job).await,
-        Err(JobError::NotFound(job.clone()))
-    );
+    assert_eq!(node.jobs.get(&job).await, Err(JobError::NotFound(job.clone())));
     assert_eq!(node.kinds(&job).await, [] as [String; 0]);
 }
 
@@ -532,10 +419,7 @@ async fn a_service_that_the_journal_refused_starts_again_from_what_is_recorded()
     node.journal.refusals.store(1, Ordering::SeqCst);
     // Whether this one was recorded is unknown to its asker, so it asks again with the same key.
     let refused = node.jobs.submit(ask("succeed", "3")).await;
-    assert!(
-        matches!(refused, Err(JobError::Unavailable(_))),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(JobError::Unavailable(_))), "{refused:?}");
     let third = node.submit("succeed", "3").await.id;
     let deadline = Instant::now() + SOON;
     while node.jobs.get(&running).await.unwrap().state != JobState::Succeeded {
@@ -545,22 +429,16 @@ async fn a_service_that_the_journal_refused_starts_again_from_what_is_recorded()
     }
     node.reach(&queued, JobState::Succeeded).await;
     node.reach(&third, JobState::Succeeded).await;
-    assert_eq!(
-        node.kind.most.load(Ordering::SeqCst),
-        1,
-        "the run of the failed service ended first"
-    );
+    assert_eq!(node.kind.most.load(Ordering::SeqCst), 1, "the run of the failed service ended first");
 }
 
 #[tokio::test]
 async fn the_services_messages_travel() {
     let (reply, _answer) = ReplyTo::channel();
     let submit = ask("succeed", "k");
-    let JobsMsg::Submit { submit: copy, .. } = check_wire(&JobsMsg::Submit {
-        submit: submit.clone().into(),
-        reply,
-    })
-    .unwrap() else {
+    let JobsMsg::Submit { submit: copy, .. } =
+        check_wire(&JobsMsg::Submit { submit: submit.clone().into(), reply }).unwrap()
+    else {
         panic!("another message arrived");
     };
     assert_eq!(copy.take().unwrap(), submit);

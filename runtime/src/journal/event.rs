@@ -93,9 +93,7 @@ impl NewEvent {
 /// Who did it. Written as `person:anna`, `agent:developer/dev-2`, `node:n1`.
 ///
 /// A role holds no `/`: the first one ends it.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 #[serde(try_from = "String", into = "String")]
 pub enum Author {
     Person(String),
@@ -120,9 +118,9 @@ impl FromStr for Author {
         let parsed = match text.split_once(':') {
             Some(("person", name)) => Some(Self::Person(name.to_owned())),
             Some(("node", name)) => Some(Self::Node(name.to_owned())),
-            Some(("agent", who)) => who
-                .split_once('/')
-                .map(|(role, name)| Self::Agent { role: role.to_owned(), name: name.to_owned() }),
+            Some(("agent", who)) => {
+                who.split_once('/').map(|(role, name)| Self::Agent { role: role.to_owned(), name: name.to_owned() })
+            }
             _ => None,
         };
         parsed.ok_or_else(|| IdError {
@@ -165,9 +163,7 @@ pub struct Entity {
 }
 
 /// Names an entity.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 pub struct EntityRef {
     pub kind: String,
     pub id: String,

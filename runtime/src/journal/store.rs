@@ -63,11 +63,7 @@ pub trait Journal: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>>;
 
     /// All streams' events behind `after`, in order of position.
-    fn read_all(
-        &self,
-        after: Position,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>>;
+    fn read_all(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>>;
 
     /// The streams that have events and whose id starts with `prefix`, by id.
     fn streams(&self, prefix: &str) -> BoxFuture<'_, Result<Vec<StreamHead>, JournalError>>;

@@ -152,12 +152,7 @@ impl Journal for MemoryJournal {
         ready(self.0.lock().unwrap().append(append))
     }
 
-    fn read_stream(
-        &self,
-        _: &StreamId,
-        from: Seq,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
+    fn read_stream(&self, _: &StreamId, from: Seq, limit: usize) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
         let events = self.events();
         ready(Ok(events.into_iter().filter(|e| e.seq >= from).take(limit).collect()))
     }
@@ -185,4 +180,3 @@ impl Journal for MemoryJournal {
         ready(Ok(0))
     }
 }
-

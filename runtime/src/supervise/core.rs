@@ -69,24 +69,12 @@ pub struct SupervisorCore {
 
 impl SupervisorCore {
     pub fn new(options: SupervisorOptions) -> Self {
-        Self {
-            options,
-            children: Vec::new(),
-            restarts: VecDeque::new(),
-            last_ticket: 0,
-            pending: Duration::ZERO,
-        }
+        Self { options, children: Vec::new(), restarts: VecDeque::new(), last_ticket: 0, pending: Duration::ZERO }
     }
 
     /// A new child, already up.
     pub fn add(&mut self, key: ChildKey, restart: Restart, now: Duration) {
-        self.children.push(Child {
-            key,
-            restart,
-            state: State::Up,
-            up_since: now,
-            failures: 0,
-        });
+        self.children.push(Child { key, restart, state: State::Up, up_since: now, failures: 0 });
     }
 
     /// Somebody ends this child on purpose; it won't be restarted, nor its exit reported.
@@ -97,9 +85,7 @@ impl SupervisorCore {
 
     /// Whether this child is to be up now.
     pub fn is_up(&self, key: ChildKey) -> bool {
-        self.children
-            .iter()
-            .any(|c| c.key == key && c.state == State::Up)
+        self.children.iter().any(|c| c.key == key && c.state == State::Up)
     }
 
     pub fn children(&self) -> impl Iterator<Item = ChildKey> {
@@ -158,10 +144,7 @@ impl SupervisorCore {
             Strategy::OneForOne => {
                 let ticket = self.next_ticket();
                 self.children[at].state = State::Waiting(Some(ticket));
-                vec![Command::StartAfter {
-                    ticket,
-                    after: delay,
-                }]
+                vec![Command::StartAfter { ticket, after: delay }]
             }
             Strategy::OneForAll => self.take_along(0, delay),
             Strategy::RestForOne => self.take_along(at, delay),
@@ -188,10 +171,7 @@ impl SupervisorCore {
 
     fn start_when_all_down(&mut self) -> Vec<Command> {
         let stopping = self.children.iter().any(|c| c.state == State::Stopping);
-        let waiting = self
-            .children
-            .iter()
-            .any(|c| c.state == State::Waiting(None));
+        let waiting = self.children.iter().any(|c| c.state == State::Waiting(None));
         if stopping || !waiting {
             return Vec::new();
         }
@@ -209,11 +189,7 @@ impl SupervisorCore {
     /// Counts this restart; the reason to give up, if it is one too many.
     fn one_too_many(&mut self, at: usize, exit: &Exit, now: Duration) -> Option<String> {
         let within = self.options.intensity.within;
-        while self
-            .restarts
-            .front()
-            .is_some_and(|then| now.saturating_sub(*then) > within)
-        {
+        while self.restarts.front().is_some_and(|then| now.saturating_sub(*then) > within) {
             self.restarts.pop_front();
         }
         self.restarts.push_back(now);

@@ -11,10 +11,7 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn core(strategy: Strategy, children: &[Restart]) -> SupervisorCore {
-    let mut core = SupervisorCore::new(SupervisorOptions {
-        strategy,
-        ..Default::default()
-    });
+    let mut core = SupervisorCore::new(SupervisorOptions { strategy, ..Default::default() });
     for (n, restart) in children.iter().enumerate() {
         core.add(ChildKey(n as u64), *restart, Duration::ZERO);
     }
@@ -47,10 +44,7 @@ fn one_for_one_restarts_only_the_one_that_failed() {
 fn one_for_all_stops_the_others_youngest_first_and_starts_all_in_order() {
     let mut core = core(Strategy::OneForAll, &[Permanent, Permanent, Permanent]);
     let commands = core.on_exit(ChildKey(1), &failed(), SECOND);
-    assert_eq!(
-        commands,
-        [Command::Stop(ChildKey(2)), Command::Stop(ChildKey(0))]
-    );
+    assert_eq!(commands, [Command::Stop(ChildKey(2)), Command::Stop(ChildKey(0))]);
     assert_eq!(core.on_exit(ChildKey(2), &Exit::Normal, SECOND), []);
     let (ticket, _) = start_after(&core.on_exit(ChildKey(0), &Exit::Normal, SECOND));
     assert_eq!(core.due(ticket), [ChildKey(0), ChildKey(1), ChildKey(2)]);
@@ -77,10 +71,7 @@ fn a_transient_child_is_restarted_after_a_failure_and_forgotten_after_a_good_end
 #[test]
 fn a_temporary_child_that_a_sibling_takes_along_does_not_come_back() {
     let mut core = core(Strategy::OneForAll, &[Permanent, Temporary]);
-    assert_eq!(
-        core.on_exit(ChildKey(0), &failed(), SECOND),
-        [Command::Stop(ChildKey(1))]
-    );
+    assert_eq!(core.on_exit(ChildKey(0), &failed(), SECOND), [Command::Stop(ChildKey(1))]);
     let commands = core.on_exit(ChildKey(1), &Exit::Normal, SECOND);
     assert_eq!(commands[0], Command::Forget(ChildKey(1)));
     assert_eq!(core.due(start_after(&commands).0), [ChildKey(0)]);
@@ -108,10 +99,7 @@ fn delays_double_up_to_the_limit_and_begin_anew_after_a_long_life() {
         core.on_started(ChildKey(0), SECOND * n);
         delays.push(after);
     }
-    assert_eq!(
-        delays,
-        [backoff.initial, backoff.initial * 2, backoff.initial * 4]
-    );
+    assert_eq!(delays, [backoff.initial, backoff.initial * 2, backoff.initial * 4]);
     assert_eq!(backoff.after(40), backoff.max);
     let (_, after) = start_after(&core.on_exit(ChildKey(0), &failed(), SECOND * 3600));
     assert_eq!(after, backoff.initial);
@@ -181,10 +169,7 @@ impl Model {
         for ticket in std::mem::take(&mut self.timers) {
             let mut fails = start_fails;
             while let Some(key) = self.core.due(ticket).first().copied() {
-                assert!(
-                    !self.forgotten.contains(&key),
-                    "what is forgotten never starts again"
-                );
+                assert!(!self.forgotten.contains(&key), "what is forgotten never starts again");
                 if std::mem::take(&mut fails) {
                     self.incidents.push(self.now);
                     let commands = self.core.on_start_failed(key, "start", self.now);
@@ -206,11 +191,7 @@ fn any_restart() -> impl Generate<Value = Restart> {
 }
 
 fn any_strategy() -> impl Generate<Value = Strategy> {
-    prop_oneof![
-        Just(Strategy::OneForOne),
-        Just(Strategy::OneForAll),
-        Just(Strategy::RestForOne)
-    ]
+    prop_oneof![Just(Strategy::OneForOne), Just(Strategy::OneForAll), Just(Strategy::RestForOne)]
 }
 
 proptest! {

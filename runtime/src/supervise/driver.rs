@@ -37,11 +37,7 @@ impl ractor::Message for Order {}
 
 /// Something that can be started again and again.
 pub(super) trait Child: Send {
-    fn start(
-        &self,
-        supervisor: ActorCell,
-        cancel: CancellationToken,
-    ) -> BoxFuture<'static, Started>;
+    fn start(&self, supervisor: ActorCell, cancel: CancellationToken) -> BoxFuture<'static, Started>;
 
     /// A life has ended; messages wait for the next.
     fn move_out(&self);
@@ -112,19 +108,9 @@ impl ractor::Actor for Driver {
         })
     }
 
-    async fn handle(
-        &self,
-        me: ActorRef<Order>,
-        order: Order,
-        nursery: &mut Nursery,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn handle(&self, me: ActorRef<Order>, order: Order, nursery: &mut Nursery) -> Result<(), ActorProcessingErr> {
         match order {
-            Order::Spawn {
-                name,
-                child,
-                options,
-                reply,
-            } => {
+            Order::Spawn { name, child, options, reply } => {
                 // The spawner may have gone; the child is the parent's all the same.
                 let _ = reply.send(nursery.spawn(&me, name, child, options).await);
                 Ok(())
@@ -145,9 +131,7 @@ impl ractor::Actor for Driver {
         nursery: &mut Nursery,
     ) -> Result<(), ActorProcessingErr> {
         let (cell, exit) = match event {
-            SupervisionEvent::ActorTerminated(cell, _, why) if why.as_deref() == Some("killed") => {
-                (cell, Exit::Killed)
-            }
+            SupervisionEvent::ActorTerminated(cell, _, why) if why.as_deref() == Some("killed") => (cell, Exit::Killed),
             SupervisionEvent::ActorTerminated(cell, ..) => (cell, Exit::Normal),
             SupervisionEvent::ActorFailed(cell, why) => (cell, Exit::Failed(why.to_string())),
             _ => return Ok(()),
@@ -155,11 +139,7 @@ impl ractor::Actor for Driver {
         nursery.on_exit(&me, cell.get_id(), exit).await
     }
 
-    async fn post_stop(
-        &self,
-        _: ActorRef<Order>,
-        nursery: &mut Nursery,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn post_stop(&self, _: ActorRef<Order>, nursery: &mut Nursery) -> Result<(), ActorProcessingErr> {
         nursery.end_all().await;
         Ok(())
     }
@@ -185,15 +165,7 @@ impl Nursery {
         self.last_key += 1;
         let key = ChildKey(self.last_key);
         self.core.add(key, options.restart, self.now());
-        self.entries.insert(
-            key,
-            Entry {
-                name,
-                grace: options.grace,
-                child,
-                running: Some(running),
-            },
-        );
+        self.entries.insert(key, Entry { name, grace: options.grace, child, running: Some(running) });
         Ok(())
     }
 
@@ -210,17 +182,8 @@ impl Nursery {
         })
     }
 
-    async fn stop_child(
-        &mut self,
-        me: &ActorRef<Order>,
-        name: &str,
-    ) -> Result<(), ActorProcessingErr> {
-        let Some(key) = self
-            .entries
-            .iter()
-            .find(|(_, e)| e.name == name)
-            .map(|(k, _)| *k)
-        else {
+    async fn stop_child(&mut self, me: &ActorRef<Order>, name: &str) -> Result<(), ActorProcessingErr> {
+        let Some(key) = self.entries.iter().find(|(_, e)| e.name == name).map(|(k, _)| *k) else {
             return Ok(());
         };
         let commands = self.core.remove(key);
@@ -232,12 +195,7 @@ impl Nursery {
         self.carry_out(me, commands).await
     }
 
-    async fn on_exit(
-        &mut self,
-        me: &ActorRef<Order>,
-        who: ActorId,
-        exit: Exit,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn on_exit(&mut self, me: &ActorRef<Order>, who: ActorId, exit: Exit) -> Result<(), ActorProcessingErr> {
         let ended = |e: &Entry| e.running.as_ref().is_some_and(|r| r.cell.get_id() == who);
         let Some((key, entry)) = self.entries.iter_mut().find(|(_, e)| ended(e)) else {
             return Ok(());
@@ -252,11 +210,7 @@ impl Nursery {
         self.carry_out(me, commands).await
     }
 
-    async fn start_due(
-        &mut self,
-        me: &ActorRef<Order>,
-        ticket: u64,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn start_due(&mut self, me: &ActorRef<Order>, ticket: u64) -> Result<(), ActorProcessingErr> {
         // Asked anew each time: a failed start may change who else is due.
         while let Some(key) = self.core.due(ticket).first().copied() {
             let Some(entry) = self.entries.get(&key) else {
@@ -280,11 +234,7 @@ impl Nursery {
         Ok(())
     }
 
-    async fn carry_out(
-        &mut self,
-        me: &ActorRef<Order>,
-        commands: Vec<Command>,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn carry_out(&mut self, me: &ActorRef<Order>, commands: Vec<Command>) -> Result<(), ActorProcessingErr> {
         for command in commands {
             match command {
                 Command::Stop(key) => self.end_one(key).await,
@@ -311,10 +261,7 @@ impl Nursery {
         let Some(running) = &entry.running else {
             return;
         };
-        let life = Running {
-            cell: running.cell.clone(),
-            lifeline: running.lifeline.clone(),
-        };
+        let life = Running { cell: running.cell.clone(), lifeline: running.lifeline.clone() };
         life.end(entry.grace).await;
     }
 
@@ -322,23 +269,14 @@ impl Nursery {
         self.cancel.cancel();
         let mut order: Vec<_> = self.core.children().collect();
         order.reverse();
-        let ends =
-            order
-                .iter()
-                .filter_map(|key| self.entries.remove(key))
-                .map(|entry| async move {
-                    // The entry goes last: closing the slot says that the actor has ended.
-                    let Entry {
-                        grace,
-                        child,
-                        running,
-                        ..
-                    } = entry;
-                    if let Some(running) = running {
-                        running.end(grace).await;
-                    }
-                    drop(child);
-                });
+        let ends = order.iter().filter_map(|key| self.entries.remove(key)).map(|entry| async move {
+            // The entry goes last: closing the slot says that the actor has ended.
+            let Entry { grace, child, running, .. } = entry;
+            if let Some(running) = running {
+                running.end(grace).await;
+            }
+            drop(child);
+        });
         match self.options.strategy {
             // They don't depend on each other, so their ends needn't either.
             Strategy::OneForOne => drop(join_all(ends).await),

@@ -37,10 +37,7 @@ pub struct Intensity {
 
 impl Default for Intensity {
     fn default() -> Self {
-        Self {
-            max_restarts: 5,
-            within: Duration::from_secs(30),
-        }
+        Self { max_restarts: 5, within: Duration::from_secs(30) }
     }
 }
 
@@ -58,11 +55,7 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self {
-            initial: Duration::from_millis(50),
-            max: Duration::from_secs(5),
-            jitter: 0.2,
-        }
+        Self { initial: Duration::from_millis(50), max: Duration::from_secs(5), jitter: 0.2 }
     }
 }
 
@@ -100,10 +93,6 @@ pub struct ChildOptions {
 
 impl Default for ChildOptions {
     fn default() -> Self {
-        Self {
-            restart: Restart::default(),
-            mailbox: crate::actor::MAILBOX,
-            grace: Duration::from_secs(5),
-        }
+        Self { restart: Restart::default(), mailbox: crate::actor::MAILBOX, grace: Duration::from_secs(5) }
     }
 }

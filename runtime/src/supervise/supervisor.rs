@@ -26,9 +26,7 @@ impl Supervisor {
         parent: Option<ActorCell>,
     ) -> Result<Self, ActorError> {
         let started = match parent {
-            Some(parent) => {
-                ractor::Actor::spawn_linked(None, Driver, (options, cancel), parent).await
-            }
+            Some(parent) => ractor::Actor::spawn_linked(None, Driver, (options, cancel), parent).await,
             None => ractor::Actor::spawn(None, Driver, (options, cancel)).await,
         };
         match started {
@@ -45,21 +43,10 @@ impl Supervisor {
         options: ChildOptions,
     ) -> Result<Ref<A::Msg>, ActorError> {
         let slot = self.home.settle::<A::Msg>(name.clone(), options.mailbox);
-        let child = Box::new(ChildOf::<A> {
-            args,
-            slot: slot.clone(),
-            home: self.home.clone(),
-        });
+        let child = Box::new(ChildOf::<A> { args, slot: slot.clone(), home: self.home.clone() });
         let (reply, started) = oneshot::channel();
-        let order = Order::Spawn {
-            name,
-            child,
-            options,
-            reply,
-        };
-        self.driver
-            .send_message(order)
-            .map_err(|_| ActorError::ParentEnding)?;
+        let order = Order::Spawn { name, child, options, reply };
+        self.driver.send_message(order).map_err(|_| ActorError::ParentEnding)?;
         started.await.map_err(|_| ActorError::ParentEnding)??;
         Ok(Ref::here(slot))
     }
@@ -67,10 +54,7 @@ impl Supervisor {
     /// Ends a child in good order; returns when it has ended.
     pub(crate) async fn stop_child(&self, name: &str) {
         let (reply, stopped) = oneshot::channel();
-        let order = Order::Stop {
-            name: name.to_owned(),
-            reply,
-        };
+        let order = Order::Stop { name: name.to_owned(), reply };
         if self.driver.send_message(order).is_ok() {
             // An error means that the supervisor has ended, and the child with it.
             let _ = stopped.await;
@@ -101,24 +85,10 @@ struct ChildOf<A: Actor> {
 }
 
 impl<A: Actor> Child for ChildOf<A> {
-    fn start(
-        &self,
-        supervisor: ActorCell,
-        cancel: CancellationToken,
-    ) -> BoxFuture<'static, Started> {
+    fn start(&self, supervisor: ActorCell, cancel: CancellationToken) -> BoxFuture<'static, Started> {
         let lifeline = Arc::new(Lifeline::new(self.home.clone(), cancel));
-        let starting = start_child::<A>(
-            self.args.clone(),
-            self.slot.clone(),
-            lifeline.clone(),
-            supervisor,
-        );
-        Box::pin(async move {
-            Ok(Running {
-                cell: starting.await?,
-                lifeline,
-            })
-        })
+        let starting = start_child::<A>(self.args.clone(), self.slot.clone(), lifeline.clone(), supervisor);
+        Box::pin(async move { Ok(Running { cell: starting.await?, lifeline }) })
     }
 
     fn move_out(&self) {

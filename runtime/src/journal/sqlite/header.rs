@@ -13,10 +13,10 @@ const LENGTH: usize = 100;
 /// Offset and bytes. Left out: what counts, and the version of the journal.
 const FIXED: &[(usize, &[u8])] = &[
     (0, b"SQLite format 3\0"),
-    (16, &[0x10, 0x00]),       // page size 4096
-    (20, &[0, 64, 32, 32]),    // reserved bytes, payload fractions
-    (52, &[0; 4]),             // no auto-vacuum
-    (64, &[0; 28]),            // no incremental vacuum, no application id, reserved
+    (16, &[0x10, 0x00]),    // page size 4096
+    (20, &[0, 64, 32, 32]), // reserved bytes, payload fractions
+    (52, &[0; 4]),          // no auto-vacuum
+    (64, &[0; 28]),         // no incremental vacuum, no application id, reserved
 ];
 
 /// Schema format and text encoding (UTF-8): zero until the first tables were written back.

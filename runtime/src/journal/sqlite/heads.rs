@@ -29,11 +29,7 @@ impl Head {
         generation: Generation,
     ) -> Result<(), JournalError> {
         if generation < self.generation {
-            return Err(JournalError::Fenced {
-                stream: stream.clone(),
-                have: generation,
-                current: self.generation,
-            });
+            return Err(JournalError::Fenced { stream: stream.clone(), have: generation, current: self.generation });
         }
         if let Some(actual) = self.project.as_ref().filter(|actual| *actual != project) {
             return Err(JournalError::OtherProject {

@@ -101,15 +101,20 @@ impl SqliteJournal {
         let bytes = prepared.iter().map(Prepared::bytes).sum();
         let assigned: Vec<Assigned> = {
             let (stream, project) = (stream.clone(), project.clone());
-            let make = |reply| Request::Append(writer::AppendRequest {
-                stream, project, expected, generation, events: prepared, reply,
-            });
+            let make = |reply| {
+                Request::Append(writer::AppendRequest {
+                    stream,
+                    project,
+                    expected,
+                    generation,
+                    events: prepared,
+                    reply,
+                })
+            };
             self.request(bytes, make).await?
         };
         let envelopes = events.into_iter().zip(assigned);
-        Ok(envelopes
-            .map(|(event, place)| place.envelope(event.into_inner(), &stream, &project, generation))
-            .collect())
+        Ok(envelopes.map(|(event, place)| place.envelope(event.into_inner(), &stream, &project, generation)).collect())
     }
 }
 
@@ -128,11 +133,7 @@ impl Journal for SqliteJournal {
         Box::pin(self.readers.with(move |c| reader::read_stream(c, &stream, from, limit)))
     }
 
-    fn read_all(
-        &self,
-        after: Position,
-        limit: usize,
-    ) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
+    fn read_all(&self, after: Position, limit: usize) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
         Box::pin(self.readers.with(move |c| reader::read_all(c, after, limit)))
     }
 

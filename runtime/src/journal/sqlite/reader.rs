@@ -86,8 +86,7 @@ pub(super) fn read_stream(
     from: Seq,
     limit: usize,
 ) -> Result<Vec<Envelope>, JournalError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM events WHERE stream = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3");
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE stream = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3");
     let envelopes = read(connection, &sql, (stream.as_str(), to_sql(from.0), bounded(limit)))?;
     // Events are found through an index, which has no hash of its own.
     for (envelope, n) in envelopes.iter().zip(from.0.max(1)..) {
@@ -99,11 +98,7 @@ pub(super) fn read_stream(
     Ok(envelopes)
 }
 
-pub(super) fn read_all(
-    connection: &Connection,
-    after: Position,
-    limit: usize,
-) -> Result<Vec<Envelope>, JournalError> {
+pub(super) fn read_all(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Envelope>, JournalError> {
     let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");
     read(connection, &sql, (to_sql(after.0), bounded(limit)))
 }

@@ -173,11 +173,9 @@ pub(super) fn is_damage(error: &JournalError) -> bool {
 /// Checks the last `events` events and their links; gives how many there were and what is wrong.
 fn check_tail(connection: &Connection, events: u64) -> Result<(u64, Vec<String>), JournalError> {
     let from: Option<i64> = connection
-        .query_row(
-            "SELECT position FROM events ORDER BY position DESC LIMIT 1 OFFSET ?1",
-            [to_sql(events)],
-            |row| row.get(0),
-        )
+        .query_row("SELECT position FROM events ORDER BY position DESC LIMIT 1 OFFSET ?1", [to_sql(events)], |row| {
+            row.get(0)
+        })
         .optional()?;
     let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position");
     let mut statement = connection.prepare(&sql)?;

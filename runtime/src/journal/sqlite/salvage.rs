@@ -123,12 +123,7 @@ struct Found {
 }
 
 /// Reads one view of the damaged file into the new one: with its log or without.
-fn read_view(
-    kept: &Path,
-    with_log: bool,
-    target: &Connection,
-    found: &mut Found,
-) -> Result<(), JournalError> {
+fn read_view(kept: &Path, with_log: bool, target: &Connection, found: &mut Found) -> Result<(), JournalError> {
     // Reading may mend and write back, so it has a copy of its own.
     let copy = kept.with_file_name("view.db");
     let remove_copy = || ["", "-wal", "-shm"].into_iter().try_for_each(|s| remove(&beside(&copy, s)));
@@ -180,8 +175,7 @@ fn raise_generation(target: &Connection, stream: &str, generation: u64) -> rusql
 
 /// Reads every event that can be read, stepping over what can't.
 fn read_events(source: &Connection, target: &Connection, found: &mut Found) -> Result<(), JournalError> {
-    let last: Option<u64> =
-        source.query_row("SELECT max(position) FROM events", (), |row| row.get(0)).unwrap_or(None);
+    let last: Option<u64> = source.query_row("SELECT max(position) FROM events", (), |row| row.get(0)).unwrap_or(None);
     let sql = format!("SELECT {COLUMNS} FROM events WHERE position >= ?1 ORDER BY position");
     let mut statement = source.prepare(&sql)?;
     let (mut next, mut blind) = (1u64, 0u64);
@@ -228,8 +222,7 @@ impl Found {
     /// Removes, in each stream, everything from the first missing or unlinked event on.
     fn cut_broken_chains(&mut self, target: &Connection) -> Result<(), JournalError> {
         for (stream, seq) in first_breaks(target)? {
-            let n = target
-                .execute("DELETE FROM events WHERE stream = ?1 AND seq >= ?2", (&stream, to_sql(seq)))?;
+            let n = target.execute("DELETE FROM events WHERE stream = ?1 AND seq >= ?2", (&stream, to_sql(seq)))?;
             let what = format!("{n} whole events are cut off, since the one before them is lost");
             self.cut(format!("stream {stream}, from seq {seq} on"), what);
             self.events -= n as u64;

@@ -45,13 +45,7 @@ pub(super) struct Assigned {
 }
 
 impl Assigned {
-    pub fn envelope(
-        self,
-        event: NewEvent,
-        stream: &StreamId,
-        project: &ProjectId,
-        generation: Generation,
-    ) -> Envelope {
+    pub fn envelope(self, event: NewEvent, stream: &StreamId, project: &ProjectId, generation: Generation) -> Envelope {
         Envelope {
             position: self.position,
             at: self.at,
@@ -323,8 +317,7 @@ impl State {
     fn delete(&mut self, tx: &Transaction<'_>, stream: &StreamId) -> rusqlite::Result<u64> {
         let next = self.next;
         let head = self.heads.get(tx, stream)?;
-        let deleted =
-            tx.prepare_cached("DELETE FROM events WHERE stream = ?1")?.execute([stream.as_str()])?;
+        let deleted = tx.prepare_cached("DELETE FROM events WHERE stream = ?1")?.execute([stream.as_str()])?;
         head.generation = head.generation.next();
         (head.project, head.last_seq, head.last_hash) = (None, Seq(0), Hash::ZERO);
         save_generation(tx, stream, head.generation)?;
@@ -347,9 +340,7 @@ fn link(place: &Assigned, append: &AppendRequest, content: Hash) -> Hash {
 }
 
 /// Tells the asker's result from the storage's.
-fn split<T>(
-    result: rusqlite::Result<Result<T, JournalError>>,
-) -> (Result<T, JournalError>, rusqlite::Result<()>) {
+fn split<T>(result: rusqlite::Result<Result<T, JournalError>>) -> (Result<T, JournalError>, rusqlite::Result<()>) {
     match result {
         Ok(result) => (result, Ok(())),
         // The asker is told by the failure of the whole batch.

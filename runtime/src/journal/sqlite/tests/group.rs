@@ -81,16 +81,12 @@ async fn sixty_four_producers_get_unbroken_streams() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_queue_that_stays_full_says_busy_and_works_again_afterwards() {
     let dir = tempfile::tempdir().unwrap();
-    let options = JournalOptions {
-        queue_requests: 2,
-        wait_for_room: Duration::from_millis(20),
-        ..JournalOptions::default()
-    };
+    let options =
+        JournalOptions { queue_requests: 2, wait_for_room: Duration::from_millis(20), ..JournalOptions::default() };
     let journal = Arc::new(SqliteJournal::open(dir.path(), &options).unwrap().0);
     let blocker = rusqlite::Connection::open(schema::db_path(dir.path())).unwrap();
     blocker.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let mut appends: FuturesUnordered<_> =
-        (0..8).map(|n| journal.append(append(&stream("a"), n))).collect();
+    let mut appends: FuturesUnordered<_> = (0..8).map(|n| journal.append(append(&stream("a"), n))).collect();
     // One is held up in the writer, two wait behind it; the others are told.
     let first = tokio::time::timeout(Duration::from_secs(4), appends.next()).await.unwrap().unwrap();
     assert!(matches!(first, Err(JournalError::Busy)), "{first:?}");

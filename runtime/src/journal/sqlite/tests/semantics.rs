@@ -47,10 +47,7 @@ async fn an_append_that_expects_another_end_is_refused_and_writes_nothing() {
     journal.append(appends(&a, Expected::NoStream, G0, &[1, 2])).await.unwrap();
     for wrong in [Expected::NoStream, seq(1), seq(3)] {
         let refused = journal.append(appends(&a, wrong, G0, &[9])).await;
-        assert!(
-            matches!(refused, Err(JournalError::WrongSeq { actual: Seq(2), .. })),
-            "{wrong:?}: {refused:?}"
-        );
+        assert!(matches!(refused, Err(JournalError::WrongSeq { actual: Seq(2), .. })), "{wrong:?}: {refused:?}");
     }
     journal.append(appends(&a, seq(2), G0, &[3])).await.unwrap();
     let first = journal.append(appends(&stream("b"), seq(0), G0, &[1])).await.unwrap();
@@ -70,9 +67,7 @@ async fn an_older_generation_is_refused_also_after_a_restart() {
     drop(journal);
     let (journal, _) = open(dir.path());
     let refused = journal.append(appends(&a, Expected::Any, first, &[2])).await;
-    assert!(
-        matches!(refused, Err(JournalError::Fenced { have, current, .. }) if have == first && current == second)
-    );
+    assert!(matches!(refused, Err(JournalError::Fenced { have, current, .. }) if have == first && current == second));
     journal.append(appends(&a, Expected::Any, second, &[2])).await.unwrap();
     // A claim that the journal hasn't seen yet raises the fence by appending.
     journal.append(appends(&a, Expected::Any, second.next(), &[3])).await.unwrap();

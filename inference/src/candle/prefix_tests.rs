@@ -1,30 +1,27 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use candle_core::Device;
+
 use super::*;
 
-/// 64 bytes a token: one layer, one head of dimension 8, keys and values.
+/// One layer, one head of dimension 8, keys and values.
 const TOKEN_BYTES: usize = 64;
-const CONTEXT: usize = 40 * CHUNK;
+const CHUNK: usize = 32;
 
 fn cache() -> KvCache {
-    let zeros = || Tensor::zeros((1, CONTEXT, 8), DType::F32, &Device::Cpu).unwrap();
-    KvCache { layers: vec![(zeros(), zeros())], tokens: Vec::new(), chunked: 0 }
+    KvCache::tiny(40 * CHUNK, CHUNK)
 }
 
 /// A stand-in for the model: keys and values are made of the tokens, so that a wrong reuse is seen.
-fn feed(cache: &mut KvCache, tokens: &[u32]) {
+fn feed(cache: &mut KvCache, tokens: &[u32]) -> Option<Tensor> {
+    let mut state = None;
     for chunk in tokens.chunks(CHUNK) {
         let values: Vec<f32> = chunk.iter().flat_map(|t| [*t as f32; 8]).collect();
         let tensor = Tensor::from_vec(values, (1, chunk.len(), 8), &Device::Cpu).unwrap();
         cache.append(0, &tensor, &tensor).unwrap();
         cache.advance(chunk);
+        state = Some(Tensor::new(*chunk.last().unwrap() as f32, &Device::Cpu).unwrap());
     }
-}
-
-fn holds(cache: &KvCache, tokens: &[u32]) -> bool {
-    let (keys, _) = &cache.layers[0];
-    let first: Vec<f32> =
-        keys.narrow(1, 0, tokens.len()).unwrap().narrow(2, 0, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap();
-    cache.tokens == tokens && first.iter().zip(tokens).all(|(a, b)| *a == *b as f32)
+    state
 }
 
 fn prompt(first: u32, second: u32, chunks: usize) -> Vec<u32> {
@@ -33,32 +30,49 @@ fn prompt(first: u32, second: u32, chunks: usize) -> Vec<u32> {
 }
 
 fn run(prefixes: &mut PrefixCache, cache: &mut KvCache, prompt: &[u32]) -> usize {
-    let reused = prefixes.prepare(cache, prompt).unwrap();
-    assert!(holds(cache, &prompt[..reused]));
-    feed(cache, &prompt[reused..]);
+    let (reused, state) = prefixes.prepare(cache, prompt).unwrap();
+    assert_eq!(state.is_some(), reused == prompt.len());
+    let (tokens, keys) = cache.content();
+    assert_eq!(tokens, prompt[..reused]);
+    assert!(keys.iter().zip(&tokens).all(|(key, token)| *key == *token as f32));
+    let state = state.or(feed(cache, &prompt[reused..])).unwrap();
+    assert_eq!(state.to_scalar::<f32>().unwrap(), *prompt.last().unwrap() as f32);
+    cache.end_prompt(&state);
     reused
 }
 
 #[test]
-fn what_lies_in_the_cache_is_used_up_to_the_last_whole_chunk_before_the_last_token() {
+fn what_lies_in_the_cache_is_used_as_whole_chunks_or_for_the_very_same_prompt() {
     let (mut cache, mut prefixes) = (cache(), PrefixCache::new(TOKEN_BYTES, 1 << 20));
-    let tokens = prompt(1, 2, 8);
+    let tokens = [prompt(1, 2, 8), vec![3; 5]].concat();
     assert_eq!(run(&mut prefixes, &mut cache, &tokens), 0);
-    assert_eq!(run(&mut prefixes, &mut cache, &tokens), 7 * CHUNK);
+    assert_eq!(run(&mut prefixes, &mut cache, &tokens), tokens.len());
     let longer = [tokens.clone(), vec![3; 5]].concat();
     assert_eq!(run(&mut prefixes, &mut cache, &longer), 8 * CHUNK);
+    assert_eq!(run(&mut prefixes, &mut cache, &tokens[..8 * CHUNK]), 7 * CHUNK);
     assert_eq!(run(&mut prefixes, &mut cache, &prompt(1, 9, 8)), 4 * CHUNK);
 }
 
 #[test]
 fn decoded_tokens_are_never_reused() {
     let (mut cache, mut prefixes) = (cache(), PrefixCache::new(TOKEN_BYTES, 1 << 20));
-    run(&mut prefixes, &mut cache, &[1; CHUNK + 5]);
+    run(&mut prefixes, &mut cache, &[1; 2 * CHUNK]);
     for _ in 0..CHUNK {
         feed(&mut cache, &[1]);
     }
-    assert_eq!(cache.chunked().len(), CHUNK);
-    assert_eq!(run(&mut prefixes, &mut cache, &[1; 3 * CHUNK]), CHUNK);
+    assert_eq!(run(&mut prefixes, &mut cache, &[1; 4 * CHUNK]), 2 * CHUNK);
+}
+
+#[test]
+fn a_prompt_that_was_left_half_way_is_used_as_far_as_it_got() {
+    let (mut cache, mut prefixes) = (cache(), PrefixCache::new(TOKEN_BYTES, 1 << 20));
+    prefixes.prepare(&mut cache, &[1; 4 * CHUNK]).unwrap();
+    feed(&mut cache, &[1; 2 * CHUNK]);
+    assert_eq!(run(&mut prefixes, &mut cache, &[1; 4 * CHUNK]), 2 * CHUNK);
+    // Also where it is the longer one of a prompt that ended with a chunk.
+    prefixes.prepare(&mut cache, &[1; 8 * CHUNK]).unwrap();
+    feed(&mut cache, &[1; 2 * CHUNK]);
+    assert_eq!(run(&mut prefixes, &mut cache, &[1; 8 * CHUNK]), 6 * CHUNK);
 }
 
 #[test]
@@ -67,8 +81,8 @@ fn a_prompt_comes_back_after_another_one_was_at_work() {
     let (a, b) = (prompt(1, 2, 10), prompt(3, 4, 10));
     run(&mut prefixes, &mut cache, &a);
     assert_eq!(run(&mut prefixes, &mut cache, &b), 0);
-    assert_eq!(run(&mut prefixes, &mut cache, &a), 9 * CHUNK);
-    assert_eq!(run(&mut prefixes, &mut cache, &b), 9 * CHUNK);
+    assert_eq!(run(&mut prefixes, &mut cache, &a), a.len());
+    assert_eq!(run(&mut prefixes, &mut cache, &[&b[..], &[5]].concat()), b.len());
 }
 
 #[test]
@@ -81,7 +95,7 @@ fn the_least_recently_used_go_and_the_pinned_stay() {
         run(&mut prefixes, &mut cache, &prompt(n, n, 10));
         assert!(prefixes.bytes() <= budget);
     }
-    assert_eq!(run(&mut prefixes, &mut cache, &prompt(1, 1, 10)), 9 * CHUNK);
+    assert_eq!(run(&mut prefixes, &mut cache, &prompt(1, 1, 10)), 10 * CHUNK);
     assert_eq!(run(&mut prefixes, &mut cache, &prompt(2, 2, 10)), 0);
     prefixes.unpin(PinId(1));
     for n in 12..19 {
