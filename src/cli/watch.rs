@@ -7,7 +7,7 @@ use fleet_api::wire::EventData;
 use super::client::Client;
 use super::failure::Failure;
 use super::follow::{Follower, Seen};
-use super::gate::{Asked, Gate};
+use super::gate::{Gate, Said, Woken};
 use super::live::Live;
 use super::terminal::Terminal;
 
@@ -32,7 +32,7 @@ pub async fn watch(
     let mut watcher = Watcher {
         follower: Follower::new(client.clone(), job),
         live: Live::start(terminal),
-        gate: Gate::new(client, terminal, job),
+        gate: Gate::new(client, terminal),
     };
     let detached = async {
         // Without a handler for Ctrl-C there is only its default: the process ends and the job goes on all the same.
@@ -80,14 +80,14 @@ impl Watcher {
         loop {
             let seen = tokio::select! {
                 seen = self.follower.next() => seen?,
-                asked = self.gate.answer() => {
-                    self.answered(asked).await?;
+                woken = self.gate.woken() => {
+                    self.gate_woke(woken).await?;
                     continue;
                 }
             };
             match seen {
                 None => return Ok(()),
-                Some(Seen::Event(event)) => self.event(&event).await?,
+                Some(Seen::Event(event)) => self.event(&event),
                 Some(Seen::Progress(progress)) => self.live.progress(&progress),
                 Some(Seen::Away(why)) => {
                     self.live.say(&format!("the node went away ({why}); waiting for it"));
@@ -97,32 +97,36 @@ impl Watcher {
         }
     }
 
-    async fn event(&mut self, event: &EventData) -> Result<(), Failure> {
+    fn event(&mut self, event: &EventData) {
         self.live.event(event);
         match event.envelope.kind.as_str() {
             "story.gate_opened" => {
-                self.live.hold();
-                let asked = self.gate.opened().await;
-                if !self.gate.is_open() {
-                    self.live.resume();
+                if let Some(gate) = event.envelope.payload.get("gate").and_then(|gate| gate.as_str()) {
+                    self.gate.announce(gate);
                 }
-                asked
             }
             "story.gate_decided" => {
                 self.gate.closed();
                 self.live.resume();
-                Ok(())
             }
-            _ => Ok(()),
+            _ => {}
         }
     }
 
-    async fn answered(&mut self, asked: Asked) -> Result<(), Failure> {
-        if let Some(line) = self.gate.take(asked).await? {
-            self.live.say(&line);
-        }
-        if !self.gate.is_open() {
-            self.live.resume();
+    async fn gate_woke(&mut self, woken: Woken) -> Result<(), Failure> {
+        match self.gate.act(woken).await? {
+            Said::Ask => {
+                self.live.hold();
+                self.gate.ask();
+            }
+            said => {
+                if !self.gate.is_open() {
+                    self.live.resume();
+                }
+                if let Said::Line(line) = said {
+                    self.live.say(&line);
+                }
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! pool of read-only connections and never wait for the writer. Every event that is read is
 //! checked against its hash.
 //!
-//! What happens at open is in [`recovery`].
+//! What happens at open is in `recovery`.
 
 mod append;
 mod header;
