@@ -83,3 +83,17 @@ fn without_a_sandbox_nothing_is_started() {
     place.configure("clamp/script.yaml", "[sandbox]\nbwrap = \"/nonexistent/bwrap\"\n");
     refused(&finish(place.fleetd()), &["bwrap"]);
 }
+
+#[test]
+fn a_model_file_that_is_cut_short_or_of_another_kind_stops_the_node_with_the_reason() {
+    let place = Place::new("clamp/script.yaml");
+    let model = place.path().join("model.gguf");
+    fs::write(place.config(), format!("[[inference.engine]]\nmodel = \"{}\"\n", model.display())).unwrap();
+    let another_kind = b"PK\x03\x04 an archive".repeat(100);
+    for (bytes, why) in [(b"GGUF\x03\0\0\0".to_vec(), "no model"), (another_kind, "not a GGUF file")] {
+        fs::write(&model, bytes).unwrap();
+        let mut fleetd = place.fleetd();
+        fleetd.args(["--listen", "127.0.0.1:0"]);
+        refused(&finish(fleetd), &["model.gguf", why, "fleet model"]);
+    }
+}

@@ -136,3 +136,23 @@ fn uncommitted_changes_are_warned_about_and_left_alone() {
     assert!(ran.stderr.contains("uncommitted changes"), "{}", ran.stderr);
     assert_eq!(git(&place.repo(), &["status", "--porcelain"]), "M README.md");
 }
+
+#[test]
+fn a_repository_with_links_that_lead_out_and_with_large_binary_files_is_worked_on_all_the_same() {
+    let place = Place::new("clamp/script.yaml");
+    let _node = place.start();
+    let repo = place.repo();
+    for (link, target) in [("secrets", "/etc/shadow"), ("up", "../../..")] {
+        std::os::unix::fs::symlink(target, repo.join(link)).unwrap();
+    }
+    std::fs::write(repo.join("binary.dat"), (0..=255u8).cycle().take(1 << 20).collect::<Vec<_>>()).unwrap();
+    std::fs::write(repo.join("huge.dat"), vec![0u8; 20 << 20]).unwrap();
+    git(&repo, &["add", "-A"]);
+    git(&repo, &["commit", "-q", "-m", "Add what is awkward"]);
+
+    let ran = place.submit(&[AUTO, &["-o", "json"]].concat());
+
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let out: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(place.git(&["diff", "--name-only", "HEAD", out["commit"].as_str().unwrap()]), "ranges.py");
+}

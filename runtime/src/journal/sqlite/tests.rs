@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod damage;
 mod group;
+mod index;
 mod kill;
 mod semantics;
