@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::index;
 use super::row::to_sql;
 use crate::id::{Generation, ProjectId, Seq, StreamId};
 use crate::journal::hash::Hash;
@@ -82,13 +81,14 @@ fn load(connection: &Connection, stream: &StreamId) -> rusqlite::Result<Head> {
         .prepare_cached("SELECT generation FROM streams WHERE stream = ?1")?
         .query_row([stream.as_str()], |row| row.get(0))
         .optional()?;
-    // A stream that isn't known has no events; looking for them would go through the index's tail.
-    let last = match claimed {
-        None => None,
-        Some(_) => index::last_event(connection, stream.as_str(), "project, generation, seq, hash", |row| {
+    let last = connection
+        .prepare_cached(
+            "SELECT project, generation, seq, hash FROM events WHERE stream = ?1 ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row([stream.as_str()], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?, row.get(2)?, row.get(3)?))
-        })?,
-    };
+        })
+        .optional()?;
     let claimed = Generation(claimed.unwrap_or(0));
     Ok(match last {
         None => Head { project: None, generation: claimed, last_seq: Seq(0), last_hash: Hash::ZERO },

@@ -9,10 +9,8 @@
 //! What happens at open is in `recovery`.
 
 mod append;
-mod gather;
 mod header;
 mod heads;
-mod index;
 mod options;
 mod reader;
 mod recovery;

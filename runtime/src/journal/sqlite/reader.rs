@@ -1,6 +1,5 @@
 //! The read side: a few read-only connections, and the queries.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use rusqlite::{Connection, Params};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::index;
 use super::options::JournalOptions;
 use super::row::{COLUMNS, StoredRow, to_sql};
 use super::schema;
@@ -88,109 +86,61 @@ pub(super) fn read_stream(
     from: Seq,
     limit: usize,
 ) -> Result<Vec<Envelope>, JournalError> {
-    let indexed = format!("SELECT {COLUMNS} FROM events WHERE position IN ({INDEXED}) ORDER BY position");
-    let tail = format!(
-        "SELECT {COLUMNS} FROM events WHERE position > ?1 AND stream = ?2 AND seq >= ?3 ORDER BY position LIMIT ?4"
-    );
-    // One snapshot: the index may be brought up to date between the two queries.
-    let snapshot = connection.unchecked_transaction()?;
-    let mut page = Page::new(limit);
-    page.fill(&snapshot, &indexed, (stream.as_str(), to_sql(from.0), page.room()))?;
-    let next = page.envelopes.last().map_or(from, |last| last.seq.next());
-    let after = index::up_to(&snapshot)?;
-    page.fill(&snapshot, &tail, (after, stream.as_str(), to_sql(next.0), page.room()))?;
+    let sql = format!("SELECT {COLUMNS} FROM events WHERE stream = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3");
+    let envelopes = read(connection, &sql, (stream.as_str(), to_sql(from.0), bounded(limit)))?;
     // Events are found through an index, which has no hash of its own.
-    for (envelope, n) in page.envelopes.iter().zip(from.0.max(1)..) {
+    for (envelope, n) in envelopes.iter().zip(from.0.max(1)..) {
         if envelope.stream != *stream || envelope.seq.0 != n {
             let place = format!("stream {stream}, seq {n}");
             return Err(JournalError::corrupt(place, format!("found {} seq {}", envelope.stream, envelope.seq)));
         }
     }
-    Ok(page.envelopes)
+    Ok(envelopes)
 }
-
-const INDEXED: &str = "SELECT position FROM stream_index WHERE stream = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3";
 
 pub(super) fn read_all(connection: &Connection, after: Position, limit: usize) -> Result<Vec<Envelope>, JournalError> {
     let sql = format!("SELECT {COLUMNS} FROM events WHERE position > ?1 ORDER BY position LIMIT ?2");
-    let mut page = Page::new(limit);
-    page.fill(connection, &sql, (to_sql(after.0), page.room()))?;
-    Ok(page.envelopes)
+    read(connection, &sql, (to_sql(after.0), bounded(limit)))
 }
 
-/// An answer in the making, bounded in events and in bytes.
-struct Page {
-    envelopes: Vec<Envelope>,
-    limit: usize,
-    bytes: usize,
+fn bounded(limit: usize) -> i64 {
+    to_sql(limit.min(MAX_ANSWER_EVENTS) as u64)
 }
 
-impl Page {
-    fn new(limit: usize) -> Self {
-        Self { envelopes: Vec::new(), limit: limit.min(MAX_ANSWER_EVENTS), bytes: 0 }
-    }
-
-    /// How many more events it takes.
-    fn room(&self) -> i64 {
-        let full = self.bytes > MAX_ANSWER_BYTES;
-        if full { 0 } else { to_sql((self.limit - self.envelopes.len()) as u64) }
-    }
-
-    fn fill(&mut self, connection: &Connection, sql: &str, params: impl Params) -> Result<(), JournalError> {
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params)?;
-        while self.room() > 0
-            && let Some(row) = rows.next()?
-        {
-            let row = StoredRow::read(row)?;
-            self.bytes += row.payload.len() + row.facts.len();
-            self.envelopes.push(row.into_envelope()?);
+fn read(connection: &Connection, sql: &str, params: impl Params) -> Result<Vec<Envelope>, JournalError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    let mut envelopes = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let row = StoredRow::read(row)?;
+        bytes += row.payload.len() + row.facts.len();
+        envelopes.push(row.into_envelope()?);
+        if bytes > MAX_ANSWER_BYTES {
+            break;
         }
-        Ok(())
     }
+    Ok(envelopes)
 }
 
 pub(super) fn streams(connection: &Connection, prefix: &str) -> Result<Vec<StreamHead>, JournalError> {
+    // First and last event by two steps into the index each; never a scan of the events.
+    let mut statement = connection.prepare_cached(
+        "SELECT s.stream, first.project, last.seq, max(s.generation, last.generation), first.at, last.at
+         FROM streams s
+         JOIN events first ON first.stream = s.stream
+           AND first.seq = (SELECT min(seq) FROM events WHERE stream = s.stream)
+         JOIN events last ON last.stream = s.stream
+           AND last.seq = (SELECT max(seq) FROM events WHERE stream = s.stream)
+         WHERE s.stream >= ?1 AND s.stream < ?2 ORDER BY s.stream",
+    )?;
     // Stream ids are ASCII, so DEL comes behind every one with this prefix.
-    let end = format!("{prefix}\u{7f}");
-    let snapshot = connection.unchecked_transaction()?;
-    let mut heads: BTreeMap<String, StreamHead> = BTreeMap::new();
-    each_head(&snapshot, INDEXED_HEADS, (prefix, &end), |head| drop(heads.insert(head.stream.to_string(), head)))?;
-    let after = index::up_to(&snapshot)?;
-    each_head(&snapshot, TAIL_HEADS, (prefix, &end, after), |event| match heads.get_mut(event.stream.as_str()) {
-        Some(head) => *head = StreamHead { first_at: head.first_at, ..event },
-        None => drop(heads.insert(event.stream.to_string(), event)),
-    })?;
-    Ok(heads.into_values().collect())
-}
-
-/// The first event and the last of each stream, by the index.
-const INDEXED_HEADS: &str =
-    "SELECT s.stream, first.project, last.seq, max(s.generation, last.generation), first.at, last.at
-     FROM streams s
-     JOIN events first ON first.position =
-       (SELECT position FROM stream_index WHERE stream = s.stream ORDER BY seq LIMIT 1)
-     JOIN events last ON last.position =
-       (SELECT position FROM stream_index WHERE stream = s.stream ORDER BY seq DESC LIMIT 1)
-     WHERE s.stream >= ?1 AND s.stream < ?2";
-
-/// What isn't in the index yet, each event as if it were its stream's first and last.
-const TAIL_HEADS: &str = "SELECT s.stream, e.project, e.seq, max(s.generation, e.generation), e.at, e.at
-     FROM events e JOIN streams s ON s.stream = e.stream
-     WHERE e.position > ?3 AND e.stream >= ?1 AND e.stream < ?2 ORDER BY e.position";
-
-fn each_head(
-    connection: &Connection,
-    sql: &str,
-    params: impl Params,
-    mut take: impl FnMut(StreamHead),
-) -> Result<(), JournalError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params)?;
+    let mut rows = statement.query((prefix, format!("{prefix}\u{7f}")))?;
+    let mut heads = Vec::new();
     while let Some(row) = rows.next()? {
         let (stream, project): (String, String) = (row.get(0)?, row.get(1)?);
         let place = format!("stream {stream:?}");
-        take(StreamHead {
+        heads.push(StreamHead {
             stream: stream.parse().map_err(|e| JournalError::corrupt(&place, e))?,
             project: project.parse().map_err(|e| JournalError::corrupt(&place, e))?,
             last_seq: Seq(row.get(2)?),
@@ -199,17 +149,15 @@ fn each_head(
             last_at: Timestamp(row.get(5)?),
         });
     }
-    Ok(())
+    Ok(heads)
 }
 
 /// Checks the file's structure, then every event and every link.
 pub(super) fn verify(connection: &Connection) -> Result<VerifyReport, JournalError> {
-    let snapshot = connection.unchecked_transaction()?;
-    let mut structure = check_structure(&snapshot, "integrity_check")?;
-    structure.extend(index::faults(&snapshot)?);
+    let structure = check_structure(connection, "integrity_check")?;
     let mut check = ChainCheck::new();
     let sql = format!("SELECT {COLUMNS} FROM events ORDER BY position");
-    let mut statement = snapshot.prepare(&sql)?;
+    let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(())?;
     while let Some(row) = rows.next()? {
         check.check_link(&StoredRow::read(row)?.link());

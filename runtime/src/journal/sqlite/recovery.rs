@@ -20,8 +20,9 @@ use super::reader::check_structure;
 use super::row::{COLUMNS, StoredRow, to_sql};
 use super::schema::{self, POSITION_FLOOR, Tables, beside};
 use super::wal::{self, Wal, WalDamage};
-use super::{header, index, salvage, writer};
+use super::{header, salvage, writer};
 use crate::id::{Position, Seq};
+use crate::journal::hash::Hash;
 use crate::journal::store::JournalError;
 use crate::journal::verify::ChainCheck;
 use crate::time::Timestamp;
@@ -86,10 +87,7 @@ pub(super) fn open(dir: &Path, options: &JournalOptions) -> Result<(Opened, Open
         }
     }
     warn(&report);
-    let mut connection = schema::open_writer(&db, options)?;
-    let tx = connection.transaction()?;
-    index::catch_up(&tx)?;
-    tx.commit()?;
+    let connection = schema::open_writer(&db, options)?;
     if !report.clean {
         // What SQLite dropped from the log must not look like damage the next time.
         writer::checkpoint(&connection)?;
@@ -155,9 +153,6 @@ fn check_content(
         Tables::Damaged => return Ok((0, vec!["its tables aren't those of a journal".to_owned()])),
     }
     let mut faults = pragma.map_or(Ok(Vec::new()), |pragma| check_structure(connection, pragma))?;
-    if pragma.is_some() && faults.is_empty() {
-        faults = index::faults(connection)?;
-    }
     let (events, more) = check_tail(connection, options.verify_at_open)?;
     faults.extend(more);
     Ok((events, faults))
@@ -188,16 +183,22 @@ fn check_tail(connection: &Connection, events: u64) -> Result<(u64, Vec<String>)
     let mut check = ChainCheck::new();
     while let Some(row) = rows.next()? {
         let row = StoredRow::read(row)?;
-        let before = Seq(row.seq.0.saturating_sub(1));
         if !check.knows(&row.stream)
-            && let Some(hash) = index::hash_at(connection, &row.stream, before)?
+            && let Some(hash) = hash_before(connection, &row)?
         {
-            check.start_at(&row.stream, before, hash);
+            check.start_at(&row.stream, Seq(row.seq.0 - 1), hash);
         }
         check.check_link(&row.link());
     }
     let report = check.finish();
     Ok((report.events, report.breaks.iter().map(ToString::to_string).collect()))
+}
+
+fn hash_before(connection: &Connection, row: &StoredRow) -> rusqlite::Result<Option<Hash>> {
+    connection
+        .prepare_cached("SELECT hash FROM events WHERE stream = ?1 AND seq = ?2")?
+        .query_row((&row.stream, to_sql(row.seq.0) - 1), |row| row.get(0).map(Hash))
+        .optional()
 }
 
 /// The next position and the time of the last event.

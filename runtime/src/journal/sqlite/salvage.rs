@@ -14,10 +14,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 
+use super::header;
 use super::recovery::{Cut, NEW_FILE_BYTES, OpenReport, is_damage};
 use super::row::{COLUMNS, StoredRow, to_sql};
 use super::schema::{self, POSITION_FLOOR, Tables, beside};
-use super::{header, index};
 use crate::id::{Position, Seq, StreamId};
 use crate::journal::hash::Hash;
 use crate::journal::store::JournalError;
@@ -58,7 +58,6 @@ pub(super) fn rebuild(db: &Path, report: &mut OpenReport) -> Result<(), JournalE
     }
     found.cut_broken_chains(&tx)?;
     found.fence(&tx)?;
-    index::catch_up(&tx)?;
     tx.commit()?;
     target.close().map_err(|(_, e)| e)?;
     put_in_place(&new, db)?;

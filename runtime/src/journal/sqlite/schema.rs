@@ -15,19 +15,17 @@ const SCHEMA_VERSION: i64 = 1;
 // Stream and project stand in every row, so that a row whose hash holds can be trusted by itself
 // when the file around it is damaged.
 const TABLES: &str = "
-CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE streams (
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS streams (
   stream TEXT PRIMARY KEY, generation INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE TABLE events (
+CREATE TABLE IF NOT EXISTS events (
   position INTEGER PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL,
   project TEXT NOT NULL, generation INTEGER NOT NULL, by TEXT NOT NULL, kind TEXT NOT NULL,
   version INTEGER NOT NULL, caused_by INTEGER, prev_hash BLOB NOT NULL, hash BLOB NOT NULL,
   facts TEXT NOT NULL, payload TEXT NOT NULL
 );
-CREATE TABLE stream_index (
-  stream TEXT NOT NULL, seq INTEGER NOT NULL, position INTEGER NOT NULL, PRIMARY KEY (stream, seq)
-) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS events_by_stream ON events (stream, seq);
 ";
 
 /// The next position is never below this, though the events before it may have been deleted.

@@ -1,6 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 mod damage;
 mod group;
-mod index;
 mod kill;
 mod semantics;

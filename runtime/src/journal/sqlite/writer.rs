@@ -2,18 +2,16 @@
 
 use std::fs::File;
 use std::sync::Arc;
-use std::time::Instant;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::append::{Prepared, Queued};
-use super::gather::Gather;
 use super::heads::{Heads, save_generation};
 use super::options::JournalOptions;
 use super::recovery::Opened;
+use super::row;
 use super::schema::{self, POSITION_FLOOR};
-use super::{index, row};
 use crate::id::{Generation, Position, ProjectId, Seq, StreamId};
 use crate::journal::event::{Envelope, NewEvent};
 use crate::journal::hash::{Hash, HashedEnvelope};
@@ -94,7 +92,7 @@ impl Answer {
 }
 
 impl Request {
-    pub fn events(&self) -> usize {
+    fn events(&self) -> usize {
         match self {
             Self::Append(append) => append.events.len().max(1),
             Self::Claim { .. } | Self::Delete { .. } => 1,
@@ -113,10 +111,9 @@ impl Request {
 pub(super) struct Writer {
     connection: Connection,
     state: State,
-    requests: Gather,
+    requests: mpsc::Receiver<Queued>,
     commits: watch::Sender<Position>,
-    /// The next position when the index of streams was last brought up to date.
-    indexed: Position,
+    max_batch_events: usize,
     /// Why it writes no more: the disk failed in a way that leaves its state unknown.
     broken: Option<Arc<str>>,
     /// Holds the folder until the connection is closed; declared last, dropped last.
@@ -141,9 +138,9 @@ impl Writer {
         Self {
             connection: opened.connection,
             state,
-            requests: Gather::new(requests, options.max_batch_events),
+            requests,
             commits,
-            indexed: opened.next,
+            max_batch_events: options.max_batch_events.max(1),
             broken: None,
             _lock: opened.lock,
         }
@@ -151,18 +148,30 @@ impl Writer {
 
     /// Runs until the queue is closed and empty.
     pub fn run(mut self) {
-        while let Some(mut batch) = self.requests.next() {
-            let (began, requests) = (Instant::now(), batch.len());
+        let mut batch = Vec::new();
+        while let Some(first) = self.requests.blocking_recv() {
+            self.gather(first, &mut batch);
             match self.broken.clone() {
                 None => self.commit(&mut batch),
                 Some(why) => {
                     let closed = JournalError::Closed(Some(why));
-                    batch.into_iter().for_each(|queued| queued.request.fail(&closed));
+                    batch.drain(..).for_each(|queued: Queued| queued.request.fail(&closed));
                 }
             }
-            self.requests.answered(requests, began.elapsed());
         }
         self.close();
+    }
+
+    /// Takes what waits already; never waits for more.
+    fn gather(&mut self, first: Queued, batch: &mut Vec<Queued>) {
+        let mut events = first.request.events();
+        batch.push(first);
+        while events < self.max_batch_events
+            && let Ok(queued) = self.requests.try_recv()
+        {
+            events += queued.request.events();
+            batch.push(queued);
+        }
     }
 
     fn commit(&mut self, batch: &mut Vec<Queued>) {
@@ -201,14 +210,7 @@ impl Writer {
             answers.push(answer);
             stored?;
         }
-        let index_is_due = self.state.next.0 - self.indexed.0 >= index::LAG;
-        if index_is_due {
-            index::catch_up(&tx)?;
-        }
         tx.commit()?;
-        if index_is_due {
-            self.indexed = self.state.next;
-        }
         Ok(deleted)
     }
 
@@ -235,17 +237,11 @@ impl Writer {
         }
     }
 
-    /// What is left undone here is done at the next open.
-    fn close(mut self) {
-        if self.broken.is_some() {
-            return;
-        }
-        let tidied = self.connection.transaction().and_then(|tx| {
-            index::catch_up(&tx)?;
-            tx.commit()
-        });
-        if let Err(error) = tidied {
-            tracing::debug!(%error, "could not bring the journal's index up to date at its end");
+    fn close(self) {
+        if self.broken.is_none()
+            && let Err(error) = self.connection.execute_batch("PRAGMA optimize")
+        {
+            tracing::debug!(%error, "could not optimise the journal at its end");
         }
     }
 }
@@ -321,7 +317,7 @@ impl State {
     fn delete(&mut self, tx: &Transaction<'_>, stream: &StreamId) -> rusqlite::Result<u64> {
         let next = self.next;
         let head = self.heads.get(tx, stream)?;
-        let deleted = index::delete_events(tx, stream.as_str())?;
+        let deleted = tx.prepare_cached("DELETE FROM events WHERE stream = ?1")?.execute([stream.as_str()])?;
         head.generation = head.generation.next();
         (head.project, head.last_seq, head.last_hash) = (None, Seq(0), Hash::ZERO);
         save_generation(tx, stream, head.generation)?;
