@@ -311,7 +311,7 @@ fn a_dirty_checkout_is_said_to_be_so_and_its_filters_are_not_run() {
 }
 
 fn files() -> impl Strategy<Value = Vec<(String, Option<Vec<u8>>)>> {
-    let path = "(a|b|dir/c|dir/d|dir/deep/e|new [a-z]{1,3}|ü\"'.txt)";
+    let path = "(a|b|dir/c|dir/d|dir/deep/e|new [a-z]{1,3}|ü\"'[.]txt)";
     let content = prop_oneof![
         Just(None),
         "([a-z]{0,5}(\n|\r\n|)){0,6}".prop_map(|text: String| Some(text.into_bytes())),

@@ -1,8 +1,9 @@
 //! The file: where it lies, its tables, and how a connection is set up.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
@@ -27,6 +28,9 @@ CREATE TABLE IF NOT EXISTS events (
 );
 CREATE UNIQUE INDEX IF NOT EXISTS events_by_stream ON events (stream, seq);
 ";
+
+/// How long a folder that another holds is tried again.
+const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The next position is never below this, though the events before it may have been deleted.
 pub(super) const POSITION_FLOOR: &str = "position_floor";
@@ -58,10 +62,15 @@ pub(super) fn lock_dir(dir: &Path) -> Result<File, JournalError> {
         .mode(0o600)
         .open(&path)
         .map_err(JournalError::io(format!("could not open {}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::InUse(at.into())),
-        Err(std::fs::TryLockError::Error(e)) => Err(JournalError::io(format!("could not lock {at}"))(e)),
+    // A child that was forked just before its parent let go holds the lock until it runs its program.
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOCK_PATIENCE / 20),
+            Err(TryLockError::WouldBlock) => return Err(JournalError::InUse(at.into())),
+            Err(TryLockError::Error(e)) => return Err(JournalError::io(format!("could not lock {at}"))(e)),
+        }
     }
 }
 
