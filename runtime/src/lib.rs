@@ -17,6 +17,7 @@ pub mod error;
 pub mod id;
 pub mod job;
 pub mod journal;
+pub mod lane;
 pub mod probe;
 pub mod progress;
 pub mod redact;
@@ -24,7 +25,9 @@ pub mod stream;
 pub mod supervise;
 pub mod time;
 
-pub use actor::{Actor, ActorAddr, ActorError, AskError, Context, Json, Message, Ref, ReplyTo, SendError, System};
+pub use actor::{
+    Actor, ActorAddr, ActorError, AskError, Context, Json, Message, Payload, Ref, ReplyTo, SendError, System,
+};
 pub use blob::{BlobError, BlobOptions, BlobStore, Digest};
 pub use codec::{CodecError, Wire};
 pub use effect::{EffectClass, EffectError, EffectRun, EffectSpec, Effects};

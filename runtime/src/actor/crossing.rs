@@ -5,6 +5,7 @@
 //! read back as one that sends over the link; a reply port stays behind in the link's
 //! [`PortTable`] and is written as a token. Outside of a crossing a reference is still its
 //! address (and can't be sent to), and a reply port is dead: nobody waits on its account.
+//! A [`Payload`] isn't copied into the encoded bytes but travels beside them.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,21 +17,82 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::address::ActorAddr;
 use super::reply::LeftPort;
+use super::system::Home;
 use crate::codec::{self, CodecError, Wire};
 
 /// The way to actors that this process can't reach directly.
-pub trait Link: Send + Sync + 'static {
+pub(crate) trait Link: Send + Sync + 'static {
     /// Brings an encoded message to that life of that actor. An error means: certainly not delivered.
-    fn deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> BoxFuture<'_, Result<(), Refusal>>;
+    fn deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> BoxFuture<'_, Result<(), Refusal>>;
 
     /// Like [`Link::deliver`], but never waits for room.
-    fn try_deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> Result<(), Refusal>;
+    fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal>;
 
     /// Brings an answer to the other side's port; `None` says that there will be none.
-    fn answer(&self, port: PortToken, payload: Option<Vec<u8>>);
+    fn answer(&self, port: PortToken, answer: Option<Parcel>);
 
     /// The ports left behind on this side.
     fn ports(&self) -> &PortTable;
+
+    /// The link that leads to an address which came over this one; none if nothing leads there.
+    fn toward(&self, addr: ActorAddr) -> Option<Arc<dyn Link>>;
+
+    /// The actors of this process, where an address that comes home is to be a local reference again.
+    fn home(&self) -> Option<&Home>;
+}
+
+/// Names a message type on the wire: a hash of [`Message::KIND`](super::Message::KIND).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, SchemaWrite, SchemaRead)]
+pub struct KindId(pub u64);
+
+impl KindId {
+    /// FNV-1a, 64 bits.
+    pub const fn of(name: &str) -> Self {
+        let (bytes, mut hash, mut at) = (name.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+        while at < bytes.len() {
+            hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        Self(hash)
+    }
+}
+
+/// An encoded message or answer: its bytes, and the payloads that travel beside them uncopied.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Parcel {
+    pub(crate) head: Bytes,
+    pub(crate) attached: Vec<Bytes>,
+    /// The reply port that it left behind, if any: who is to be told when it is refused.
+    pub(crate) port: PortToken,
+}
+
+impl Parcel {
+    /// Bytes of all parts.
+    pub(crate) fn len(&self) -> usize {
+        self.head.len() + self.attached.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// The payloads one after the other, as they arrive.
+    pub(crate) fn joined(&self) -> Bytes {
+        match self.attached.as_slice() {
+            [] => Bytes::new(),
+            [one] => one.clone(),
+            many => many.concat().into(),
+        }
+    }
+}
+
+/// A parcel as it arrives: the encoded bytes, then what was attached, one after the other.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrived {
+    pub(crate) head: Bytes,
+    pub(crate) attached: Bytes,
+}
+
+impl From<&Parcel> for Arrived {
+    fn from(parcel: &Parcel) -> Self {
+        Self { head: parcel.head.clone(), attached: parcel.joined() }
+    }
 }
 
 /// Why the other side didn't take a message.
@@ -44,12 +106,12 @@ pub enum Refusal {
     NotSent(String),
 }
 
-/// Names a reply port on the side that left it behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, SchemaWrite, SchemaRead)]
-pub struct PortToken(u64);
+/// Names a reply port on the side that left it behind. Zero is no port: nobody waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, SchemaWrite, SchemaRead)]
+pub struct PortToken(pub(crate) u64);
 
 impl PortToken {
-    /// No port: nobody waits.
+    /// No port.
     pub const NONE: Self = Self(0);
 }
 
@@ -58,7 +120,7 @@ impl PortToken {
 /// Its size is bounded by the questions in flight, and those by their deadlines: an entry whose
 /// asker gave up goes when the other side answers or drops its end, or with the link.
 #[derive(Default)]
-pub struct PortTable(Mutex<Ports>);
+pub(crate) struct PortTable(Mutex<Ports>);
 
 #[derive(Default)]
 struct Ports {
@@ -76,16 +138,35 @@ impl PortTable {
     }
 
     /// Gives an answer to its port; a token that isn't known (any more) is ignored.
-    pub fn answer(&self, token: PortToken, payload: Option<&[u8]>, link: &Arc<dyn Link>) -> Result<(), CodecError> {
+    pub(crate) fn answer(
+        &self,
+        token: PortToken,
+        answer: Option<Arrived>,
+        link: &Arc<dyn Link>,
+    ) -> Result<(), CodecError> {
         let port = self.lock().left.remove(&token);
-        match (port, payload) {
-            (Some(port), Some(payload)) => port.answer(payload, link),
+        match (port, answer) {
+            (Some(port), Some(answer)) => port.answer(answer, link),
             _ => Ok(()),
         }
     }
 
+    /// Tells the asker that its question was certainly not delivered.
+    pub(crate) fn refuse(&self, token: PortToken, why: Refusal) {
+        let port = self.lock().left.remove(&token);
+        if let Some(port) = port {
+            port.refuse(why);
+        }
+    }
+
+    /// The link is lost: no answer will come to any of the ports.
+    pub(crate) fn clear(&self) {
+        let left = std::mem::take(&mut self.lock().left);
+        drop(left);
+    }
+
     /// How many questions wait for an answer from the other side.
-    pub fn waiting(&self) -> usize {
+    pub(crate) fn waiting(&self) -> usize {
         self.lock().left.len()
     }
 
@@ -104,6 +185,10 @@ impl PortTable {
 struct Crossing {
     link: Arc<dyn Link>,
     left: Vec<PortToken>,
+    attached: Vec<Bytes>,
+    arrived: Bytes,
+    /// A payload was read that isn't among what arrived.
+    torn: bool,
 }
 
 thread_local! {
@@ -112,17 +197,18 @@ thread_local! {
 }
 
 /// Encodes for a link. When it fails, the ports that the message held are told at once.
-pub fn encode_crossing<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<Vec<u8>, CodecError> {
-    let (bytes, left) = pack(value, link)?;
+pub(crate) fn encode_crossing<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<Parcel, CodecError> {
+    let (parcel, left) = pack(value, link)?;
     left.keep();
-    Ok(bytes)
+    Ok(parcel)
 }
 
 /// Encodes for a link; the ports left behind are forgotten unless the message gets there.
-pub(super) fn pack<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<(Vec<u8>, LeftPorts), CodecError> {
-    let (result, left) = within(link, || codec::encode(value));
-    let left = LeftPorts { link: link.clone(), tokens: left };
-    Ok((result?, left))
+pub(super) fn pack<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<(Parcel, LeftPorts), CodecError> {
+    let (result, done) = within(link, Bytes::new(), || codec::encode(value));
+    let port = done.left.first().copied().unwrap_or_default();
+    let left = LeftPorts { link: done.link, tokens: done.left };
+    Ok((Parcel { head: result?.into(), attached: done.attached, port }, left))
 }
 
 /// The ports that one message left behind. Dropped (not sent after all), their askers are told.
@@ -140,28 +226,37 @@ impl LeftPorts {
 
 impl Drop for LeftPorts {
     fn drop(&mut self) {
-        self.link.ports().forget(&self.tokens);
+        if !self.tokens.is_empty() {
+            self.link.ports().forget(&self.tokens);
+        }
     }
 }
 
 /// Decodes what came over a link.
-pub fn decode_crossing<T: Wire>(bytes: &[u8], link: &Arc<dyn Link>) -> Result<T, CodecError> {
-    within(link, || codec::decode(bytes)).0
+pub(crate) fn decode_crossing<T: Wire>(arrived: Arrived, link: &Arc<dyn Link>) -> Result<T, CodecError> {
+    let Arrived { head, attached } = arrived;
+    let (result, done) = within(link, attached, || codec::decode(&head));
+    if done.torn {
+        return Err(CodecError::BadFrame("a payload that it names didn't come with it"));
+    }
+    result
 }
 
-fn within<T>(link: &Arc<dyn Link>, f: impl FnOnce() -> T) -> (T, Vec<PortToken>) {
+fn within<T>(link: &Arc<dyn Link>, arrived: Bytes, f: impl FnOnce() -> T) -> (T, Crossing) {
+    /// Takes the crossing away again, also when decoding panics.
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
             CROSSINGS.with_borrow_mut(|c| c.pop());
         }
     }
-    CROSSINGS.with_borrow_mut(|c| c.push(Crossing { link: link.clone(), left: Vec::new() }));
+    let fresh = |arrived| Crossing { link: link.clone(), left: Vec::new(), attached: Vec::new(), arrived, torn: false };
+    CROSSINGS.with_borrow_mut(|c| c.push(fresh(arrived)));
     let leave = Leave;
     let result = f();
-    let left = CROSSINGS.with_borrow_mut(|c| c.last_mut().map(|top| std::mem::take(&mut top.left))).unwrap_or_default();
-    drop(leave);
-    (result, left)
+    std::mem::forget(leave);
+    let done = CROSSINGS.with_borrow_mut(|c| c.pop()).unwrap_or_else(|| fresh(Bytes::new()));
+    (result, done)
 }
 
 pub(super) fn current_link() -> Option<Arc<dyn Link>> {
@@ -177,4 +272,37 @@ pub(super) fn leave_port(port: Box<dyn LeftPort>) -> Option<PortToken> {
         }
     });
     Some(token)
+}
+
+/// Attaches bytes to the message that is being encoded; gives where they will lie among all that is attached.
+///
+/// Called twice for one encoding (size, then bytes): the second call finds what the first one attached.
+pub(super) fn attach(bytes: &Bytes) -> Option<u64> {
+    CROSSINGS.with_borrow_mut(|c| {
+        let top = c.last_mut()?;
+        let mut at = 0;
+        for there in &top.attached {
+            if there.as_ptr() == bytes.as_ptr() && there.len() == bytes.len() {
+                return Some(at);
+            }
+            at += there.len() as u64;
+        }
+        top.attached.push(bytes.clone());
+        Some(at)
+    })
+}
+
+/// Takes attached bytes out of what arrived.
+pub(super) fn detach(at: u64, len: u64) -> Bytes {
+    CROSSINGS.with_borrow_mut(|c| {
+        let Some(top) = c.last_mut() else { return Bytes::new() };
+        let end = at.checked_add(len).and_then(|end| usize::try_from(end).ok());
+        match (usize::try_from(at), end) {
+            (Ok(at), Some(end)) if end <= top.arrived.len() => top.arrived.slice(at..end),
+            _ => {
+                top.torn = true;
+                Bytes::new()
+            }
+        }
+    })
 }

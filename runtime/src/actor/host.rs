@@ -17,7 +17,7 @@ use super::Actor;
 use super::context::Context;
 use super::error::ActorError;
 use super::lifeline::Lifeline;
-use super::slot::Slot;
+use super::slot::{Slot, Toll};
 
 /// A message in a mailbox, with the room that it takes there.
 ///
@@ -27,11 +27,17 @@ use super::slot::Slot;
 pub(crate) struct Mail<M> {
     body: M,
     room: OwnedSemaphorePermit,
+    toll: Option<Toll>,
 }
 
 impl<M> Mail<M> {
     pub(crate) fn new(body: M, room: OwnedSemaphorePermit) -> Self {
-        Self { body, room }
+        Self { body, room, toll: None }
+    }
+
+    /// For a message from another node.
+    pub(crate) fn with(self, toll: Option<Toll>) -> Self {
+        Self { toll, ..self }
     }
 }
 
@@ -97,9 +103,9 @@ impl<A: Actor> ractor::Actor for Host<A> {
         mail: Mail<A::Msg>,
         life: &mut Life<A>,
     ) -> Result<(), ActorProcessingErr> {
-        let Mail { body, room } = mail;
+        let Mail { body, room, toll } = mail;
         // The message has been taken: from here it isn't waiting any more.
-        drop(room);
+        drop((room, toll));
         let result = caught(life.actor.handle(body, &life.ctx)).await;
         life.ctx.lifeline().fail_with(result).await
     }

@@ -6,15 +6,14 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::Message;
 use super::address::ActorAddr;
-use super::crossing::{Link, PortTable, PortToken, Refusal, decode_crossing, encode_crossing};
+use super::crossing::{Arrived, KindId, Link, Parcel, PortTable, PortToken, Refusal, decode_crossing, encode_crossing};
 use super::reference::Ref;
-use super::system::{Home, Packet, System};
+use super::system::{AnySlot, Home, Packet, System};
 use crate::codec::{self, CodecError, Wire};
 
 /// The frame schema of loop-back packets; it never leaves the process.
@@ -32,8 +31,26 @@ pub struct Loopback {
 /// What travels.
 #[derive(SchemaWrite, SchemaRead)]
 enum Frame {
-    Deliver { to: ActorAddr, kind: String, payload: Vec<u8> },
-    Answer { port: PortToken, payload: Option<Vec<u8>> },
+    Deliver { to: ActorAddr, kind: KindId, sent: Pieces },
+    Answer { port: PortToken, sent: Option<Pieces> },
+}
+
+#[derive(SchemaWrite, SchemaRead)]
+struct Pieces {
+    head: Vec<u8>,
+    attached: Vec<u8>,
+}
+
+impl From<Parcel> for Pieces {
+    fn from(parcel: Parcel) -> Self {
+        Self { head: parcel.head.to_vec(), attached: parcel.joined().to_vec() }
+    }
+}
+
+impl From<Pieces> for Arrived {
+    fn from(pieces: Pieces) -> Self {
+        Self { head: pieces.head.into(), attached: pieces.attached.into() }
+    }
 }
 
 impl Loopback {
@@ -60,26 +77,27 @@ impl Loopback {
         Ok(me)
     }
 
-    async fn arrive(&self, bytes: Vec<u8>) -> Result<(), Refusal> {
-        let (to, kind, payload) = self.unpack(&bytes)?;
-        let slot = self.home.as_ref().and_then(|h| h.find(to)).ok_or(Refusal::Gone)?;
-        slot.deliver(Packet { to, kind: &kind, payload }, &self.link()?, PATIENCE).await
-    }
-
-    fn unpack(&self, bytes: &[u8]) -> Result<(ActorAddr, String, Bytes), Refusal> {
-        match unframe(bytes).map_err(|e| Refusal::NotSent(e.to_string()))? {
-            Frame::Deliver { to, kind, payload } => Ok((to, kind, payload.into())),
-            Frame::Answer { .. } => Err(Refusal::NotSent("an answer isn't a message".into())),
-        }
+    fn slot(&self, to: ActorAddr) -> Result<Arc<dyn AnySlot>, Refusal> {
+        self.home.as_ref().and_then(|home| home.find(to)).ok_or(Refusal::Gone)
     }
 
     fn take_answer(&self, bytes: &[u8]) -> Result<(), CodecError> {
-        if let Frame::Answer { port, payload } = unframe(bytes)?
+        if let Frame::Answer { port, sent } = unframe(bytes)?
             && let Ok(link) = self.link()
         {
-            self.ports.answer(port, payload.as_deref(), &link)?;
+            self.ports.answer(port, sent.map(Into::into), &link)?;
         }
         Ok(())
+    }
+}
+
+/// Sends a message through encoding and framing.
+fn through(to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<Packet, Refusal> {
+    let not_sent = |e: CodecError| Refusal::NotSent(e.to_string());
+    let bytes = frame(&Frame::Deliver { to, kind, sent: parcel.into() }).map_err(not_sent)?;
+    match unframe(&bytes).map_err(not_sent)? {
+        Frame::Deliver { to, kind, sent } => Ok(Packet { to, kind, arrived: sent.into(), toll: None }),
+        Frame::Answer { .. } => Err(Refusal::NotSent("an answer isn't a message".into())),
     }
 }
 
@@ -92,31 +110,36 @@ fn unframe(bytes: &[u8]) -> Result<Frame, CodecError> {
     codec::decode(payload)
 }
 
-fn packet(to: ActorAddr, kind: &str, payload: &Bytes) -> Result<Vec<u8>, Refusal> {
-    let deliver = Frame::Deliver { to, kind: kind.to_owned(), payload: payload.to_vec() };
-    frame(&deliver).map_err(|e| Refusal::NotSent(e.to_string()))
-}
-
 impl Link for Loopback {
-    fn deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> BoxFuture<'_, Result<(), Refusal>> {
-        Box::pin(async move { self.arrive(packet(to, kind, &payload)?).await })
+    fn deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> BoxFuture<'_, Result<(), Refusal>> {
+        Box::pin(async move {
+            let packet = through(to, kind, parcel)?;
+            self.slot(packet.to)?.deliver(packet, &self.link()?, PATIENCE).await
+        })
     }
 
-    fn try_deliver(&self, to: ActorAddr, kind: &'static str, payload: Bytes) -> Result<(), Refusal> {
-        let (to, kind, payload) = self.unpack(&packet(to, kind, &payload)?)?;
-        let slot = self.home.as_ref().and_then(|h| h.find(to)).ok_or(Refusal::Gone)?;
-        slot.try_deliver(Packet { to, kind: &kind, payload }, &self.link()?)
+    fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
+        let packet = through(to, kind, parcel)?;
+        self.slot(packet.to)?.try_deliver(packet, &self.link()?).map_err(|(refusal, _)| refusal)
     }
 
-    fn answer(&self, port: PortToken, payload: Option<Vec<u8>>) {
-        let answered = frame(&Frame::Answer { port, payload }).and_then(|bytes| self.take_answer(&bytes));
-        if let Err(e) = answered {
+    fn answer(&self, port: PortToken, answer: Option<Parcel>) {
+        let answered = frame(&Frame::Answer { port, sent: answer.map(Into::into) });
+        if let Err(e) = answered.and_then(|bytes| self.take_answer(&bytes)) {
             tracing::warn!(error = %e, "an answer was lost on the loop-back link");
         }
     }
 
     fn ports(&self) -> &PortTable {
         &self.ports
+    }
+
+    fn toward(&self, _: ActorAddr) -> Option<Arc<dyn Link>> {
+        self.link().ok()
+    }
+
+    fn home(&self) -> Option<&Home> {
+        None
     }
 }
 
@@ -125,6 +148,6 @@ impl Link for Loopback {
 /// Reply ports in it work: what the copy answers reaches the original's asker.
 pub fn check_wire<M: Wire>(msg: &M) -> Result<M, CodecError> {
     let link: Arc<dyn Link> = Loopback::with(None);
-    let bytes = encode_crossing(msg, &link)?;
-    decode_crossing(&bytes, &link)
+    let parcel = encode_crossing(msg, &link)?;
+    decode_crossing((&parcel).into(), &link)
 }

@@ -19,6 +19,7 @@ mod host;
 mod json;
 mod lifeline;
 mod loopback;
+mod payload;
 mod reference;
 mod reply;
 mod slot;
@@ -28,18 +29,21 @@ use std::future::Future;
 
 pub use address::ActorAddr;
 pub use context::Context;
-pub use crossing::{Link, PortTable, PortToken, Refusal, decode_crossing, encode_crossing};
+pub use crossing::{KindId, Refusal};
 pub use error::{ActorError, AskError, SendError};
 pub use json::Json;
 pub use loopback::{Loopback, check_wire};
+pub use payload::Payload;
 pub use reference::Ref;
 pub use reply::ReplyTo;
 pub use system::System;
 
+pub(crate) use crossing::{Arrived, Link, Parcel, PortTable, PortToken};
 pub(crate) use host::{panic_text, start_child};
 pub(crate) use lifeline::Lifeline;
 pub(crate) use slot::{MAILBOX, Slot};
-pub(crate) use system::Home;
+pub(crate) use slot::{Tally, Toll};
+pub(crate) use system::{AnySlot, Home, Packet};
 
 use crate::codec::Wire;
 use crate::supervise::SupervisorOptions;
@@ -48,6 +52,9 @@ use crate::supervise::SupervisorOptions;
 pub trait Message: Wire + Send + 'static {
     /// Names the type on the wire; a message of another kind is refused, never guessed at.
     const KIND: &'static str;
+
+    /// What of it travels.
+    const KIND_ID: KindId = KindId::of(Self::KIND);
 }
 
 /// An actor: started from its arguments, fed one message at a time.

@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use wincode::adapter::FromInto;
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::Message;
 use super::address::ActorAddr;
-use super::crossing::{self, LeftPorts, Link, Refusal};
+use super::crossing::{self, LeftPorts, Link, Parcel, Refusal};
 use super::error::{AskError, SendError};
 use super::reply::ReplyTo;
 use super::slot::Slot;
@@ -62,15 +61,27 @@ impl<M: Message> Ref<M> {
         F: FnOnce(ReplyTo<R>) -> M,
     {
         let until = tokio::time::Instant::now() + deadline;
-        let (reply, answer) = ReplyTo::channel();
+        let (reply, answer) = ReplyTo::open();
         match tokio::time::timeout_at(until, self.tell(question(reply))).await {
             Ok(sent) => sent?,
             Err(_) => return Err(AskError::Busy),
         }
         match tokio::time::timeout_at(until, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(refusal))) => Err(self.refused(refusal)),
             Ok(Err(_)) => Err(AskError::Unknown("nobody answers any more")),
             Err(_) => Err(AskError::Unknown("the deadline has passed")),
+        }
+    }
+}
+
+impl<M: Message> Ref<M> {
+    /// A question came back from the other side unread.
+    fn refused(&self, refusal: Refusal) -> AskError {
+        let moved = |to| AskError::NotSent(format!("the actor is at {to} by now"));
+        match &self.target {
+            Target::There(remote) => remote.follow(refusal).map_or_else(AskError::from, moved),
+            Target::Here(slot) => moved(slot.addr()),
         }
     }
 }
@@ -93,7 +104,7 @@ impl<M: Send + 'static> Ref<M> {
         Self { target: Target::Here(slot) }
     }
 
-    pub(super) fn there(addr: ActorAddr, link: Arc<dyn Link>) -> Self {
+    pub(crate) fn there(addr: ActorAddr, link: Arc<dyn Link>) -> Self {
         Self { target: Target::remote(addr, Some(link)) }
     }
 }
@@ -120,21 +131,21 @@ impl Remote {
 
     async fn tell<M: Message>(&self, msg: M) -> Result<(), SendError> {
         let link = self.link()?;
-        let (bytes, left) = pack_for(&msg, link)?;
-        let mut sent = link.deliver(self.addr(), M::KIND, bytes.clone()).await;
+        let (parcel, left) = pack_for(&msg, link)?;
+        let mut sent = link.deliver(self.addr(), M::KIND_ID, parcel.clone()).await;
         if let Err(refusal) = sent {
             // A refused message was not delivered, so the new life may get it: still at most once.
-            sent = link.deliver(self.follow(refusal)?, M::KIND, bytes).await;
+            sent = link.deliver(self.follow(refusal)?, M::KIND_ID, parcel).await;
         }
         self.settle(sent, left)
     }
 
     fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError> {
         let link = self.link()?;
-        let (bytes, left) = pack_for(&msg, link)?;
-        let mut sent = link.try_deliver(self.addr(), M::KIND, bytes.clone());
+        let (parcel, left) = pack_for(&msg, link)?;
+        let mut sent = link.try_deliver(self.addr(), M::KIND_ID, parcel.clone());
         if let Err(refusal) = sent {
-            sent = link.try_deliver(self.follow(refusal)?, M::KIND, bytes);
+            sent = link.try_deliver(self.follow(refusal)?, M::KIND_ID, parcel);
         }
         self.settle(sent, left)
     }
@@ -175,9 +186,8 @@ impl Remote {
     }
 }
 
-fn pack_for<M: Message>(msg: &M, link: &Arc<dyn Link>) -> Result<(Bytes, LeftPorts), SendError> {
-    let (bytes, left) = crossing::pack(msg, link).map_err(|e| SendError::NotSent(e.to_string()))?;
-    Ok((bytes.into(), left))
+fn pack_for<M: Message>(msg: &M, link: &Arc<dyn Link>) -> Result<(Parcel, LeftPorts), SendError> {
+    crossing::pack(msg, link).map_err(|e| SendError::NotSent(e.to_string()))
 }
 
 impl<M: Send + 'static> From<&Target<M>> for ActorAddr {
@@ -186,9 +196,14 @@ impl<M: Send + 'static> From<&Target<M>> for ActorAddr {
     }
 }
 
-impl<M> From<ActorAddr> for Target<M> {
+impl<M: Send + 'static> From<ActorAddr> for Target<M> {
     fn from(addr: ActorAddr) -> Self {
-        Self::remote(addr, crossing::current_link())
+        let came_over = crossing::current_link();
+        let slot = came_over.as_ref().and_then(|link| link.home()?.find(addr)?.as_any().downcast().ok());
+        match slot {
+            Some(slot) => Self::Here(slot),
+            None => Self::remote(addr, came_over.and_then(|link| link.toward(addr))),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use wincode::adapter::FromInto;
 use wincode::{SchemaRead, SchemaWrite};
 
-use super::crossing::{self, Link, PortToken, decode_crossing, encode_crossing};
+use super::crossing::{self, Arrived, Link, Parcel, PortToken, Refusal, decode_crossing, encode_crossing};
 use crate::codec::{CodecError, Wire};
 
 /// Answers one `ask`. Dropping it is an answer too: "there will be none".
@@ -32,10 +32,13 @@ enum PortState<R> {
     Dead,
 }
 
-type Decode<R> = fn(&[u8], &Arc<dyn Link>) -> Result<R, CodecError>;
+type Decode<R> = fn(Arrived, &Arc<dyn Link>) -> Result<R, CodecError>;
+
+/// Where an answer arrives: the answer, or that the question was certainly not delivered.
+pub(super) type Answer<R> = oneshot::Receiver<Result<R, Refusal>>;
 
 struct LocalPort<R> {
-    tx: oneshot::Sender<R>,
+    tx: oneshot::Sender<Result<R, Refusal>>,
     /// Captured where `R` was known to have the codec, so that moving a port asks nothing of `R`.
     decode: Decode<R>,
 }
@@ -56,43 +59,61 @@ impl Drop for RemotePort {
 
 /// A port left behind on the asker's side of a link.
 pub(super) trait LeftPort: Send {
-    fn answer(self: Box<Self>, payload: &[u8], link: &Arc<dyn Link>) -> Result<(), CodecError>;
+    fn answer(self: Box<Self>, answer: Arrived, link: &Arc<dyn Link>) -> Result<(), CodecError>;
+
+    /// The question was certainly not delivered.
+    fn refuse(self: Box<Self>, why: Refusal);
 }
 
 impl<R: Send + 'static> LeftPort for LocalPort<R> {
-    fn answer(self: Box<Self>, payload: &[u8], link: &Arc<dyn Link>) -> Result<(), CodecError> {
-        let value = (self.decode)(payload, link)?;
+    fn answer(self: Box<Self>, answer: Arrived, link: &Arc<dyn Link>) -> Result<(), CodecError> {
+        let value = (self.decode)(answer, link)?;
         // The asker may have given up; that is its right.
-        let _ = self.tx.send(value);
+        let _ = self.tx.send(Ok(value));
         Ok(())
+    }
+
+    fn refuse(self: Box<Self>, why: Refusal) {
+        let _ = self.tx.send(Err(why));
     }
 }
 
 impl LeftPort for RemotePort {
     // A port that came over one link and left over another: the bytes are handed on as they are.
-    fn answer(mut self: Box<Self>, payload: &[u8], _: &Arc<dyn Link>) -> Result<(), CodecError> {
+    fn answer(mut self: Box<Self>, answer: Arrived, _: &Arc<dyn Link>) -> Result<(), CodecError> {
         self.answered = true;
-        self.link.answer(self.token, Some(payload.to_vec()));
+        let parcel = Parcel { head: answer.head, attached: vec![answer.attached], port: PortToken::NONE };
+        self.link.answer(self.token, Some(parcel));
         Ok(())
+    }
+
+    fn refuse(self: Box<Self>, _: Refusal) {
+        // Dropping it tells the first asker that no answer will come; it got further than here, so that is all we know.
     }
 }
 
 impl<R: Wire + Send + 'static> ReplyTo<R> {
-    /// A port and where its answer arrives. `Ref::ask` does this; a test may too.
-    pub fn channel() -> (Self, oneshot::Receiver<R>) {
+    /// A port and where its answer arrives.
+    pub(super) fn open() -> (Self, Answer<R>) {
         let (tx, rx) = oneshot::channel();
         let local = LocalPort { tx, decode: decode_crossing::<R> };
         (Self { port: Port(Mutex::new(PortState::Local(local))) }, rx)
     }
 
+    /// A port, and what resolves with its answer or, when there will be none, with `None`. For tests; else `Ref::ask`.
+    pub fn channel() -> (Self, impl Future<Output = Option<R>>) {
+        let (port, answer) = Self::open();
+        (port, async { answer.await.ok().and_then(Result::ok) })
+    }
+
     /// Answers. Whether the asker still waits is not the answerer's concern.
     pub fn send(self, value: R) {
         match self.port.take() {
-            PortState::Local(local) => drop(local.tx.send(value)),
+            PortState::Local(local) => drop(local.tx.send(Ok(value))),
             PortState::Remote(mut remote) => match encode_crossing(&value, &remote.link) {
-                Ok(bytes) => {
+                Ok(parcel) => {
                     remote.answered = true;
-                    remote.link.answer(remote.token, Some(bytes));
+                    remote.link.answer(remote.token, Some(parcel));
                 }
                 Err(e) => tracing::warn!(error = %e, "an answer could not be encoded"),
             },

@@ -17,6 +17,29 @@ use crate::id::Generation;
 /// How many messages may wait for one actor.
 pub(crate) const MAILBOX: usize = 1024;
 
+/// What a message from another node costs its sender until the actor has taken it. Paid by dropping it.
+pub(crate) struct Toll {
+    tally: Arc<dyn Tally>,
+    bytes: u32,
+}
+
+/// Counts what has been taken.
+pub(crate) trait Tally: Send + Sync {
+    fn taken(self: Arc<Self>, bytes: u32);
+}
+
+impl Toll {
+    pub(crate) fn new(tally: Arc<dyn Tally>, bytes: u32) -> Self {
+        Self { tally, bytes }
+    }
+}
+
+impl Drop for Toll {
+    fn drop(&mut self) {
+        self.tally.clone().taken(self.bytes);
+    }
+}
+
 pub(crate) struct Slot<M> {
     name: String,
     permits: Arc<Semaphore>,

@@ -1,19 +1,19 @@
 //! The actors of one process: their root, and the table by which a link finds them.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
 use super::address::ActorAddr;
-use super::crossing::{Link, Refusal, decode_crossing};
+use super::crossing::{Arrived, KindId, Link, Refusal, decode_crossing};
 use super::error::{ActorError, SendError};
 use super::host::Mail;
 use super::reference::Ref;
-use super::slot::Slot;
+use super::slot::{Slot, Toll};
 use super::{Actor, Message};
 use crate::id::{ActorId, Generation, Incarnation, NodeId};
 use crate::supervise::{ChildOptions, Supervisor, SupervisorOptions};
@@ -59,7 +59,7 @@ impl System {
         self.root.ended().await;
     }
 
-    pub(super) fn home(&self) -> &Home {
+    pub(crate) fn home(&self) -> &Home {
         &self.home
     }
 }
@@ -98,7 +98,7 @@ impl Home {
         self.0.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&actor);
     }
 
-    pub(super) fn find(&self, addr: ActorAddr) -> Option<Arc<dyn AnySlot>> {
+    pub(crate) fn find(&self, addr: ActorAddr) -> Option<Arc<dyn AnySlot>> {
         if (addr.node, addr.incarnation) != (self.0.node, self.0.incarnation) {
             return None;
         }
@@ -108,29 +108,34 @@ impl Home {
 }
 
 /// A slot whose message type isn't known here.
-pub(super) trait AnySlot: Send + Sync {
+pub(crate) trait AnySlot: Send + Sync {
     /// Decodes and queues a message; waits for room up to `patience`.
     fn deliver<'a>(
         self: Arc<Self>,
-        packet: Packet<'a>,
+        packet: Packet,
         link: &'a Arc<dyn Link>,
         patience: Duration,
     ) -> BoxFuture<'a, Result<(), Refusal>>;
 
-    fn try_deliver(&self, packet: Packet<'_>, link: &Arc<dyn Link>) -> Result<(), Refusal>;
+    /// Decodes and queues a message if there is room now. Gives the packet back where there isn't.
+    fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), (Refusal, Option<Packet>)>;
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 /// An encoded message on its way into a slot.
-pub(super) struct Packet<'a> {
-    pub(super) to: ActorAddr,
-    pub(super) kind: &'a str,
-    pub(super) payload: Bytes,
+pub(crate) struct Packet {
+    pub(crate) to: ActorAddr,
+    pub(crate) kind: KindId,
+    pub(crate) arrived: Arrived,
+    /// Paid when the actor has taken the message, or when it is refused.
+    pub(crate) toll: Option<Toll>,
 }
 
 impl<M: Message> AnySlot for Slot<M> {
     fn deliver<'a>(
         self: Arc<Self>,
-        packet: Packet<'a>,
+        packet: Packet,
         link: &'a Arc<dyn Link>,
         patience: Duration,
     ) -> BoxFuture<'a, Result<(), Refusal>> {
@@ -141,26 +146,32 @@ impl<M: Message> AnySlot for Slot<M> {
         })
     }
 
-    fn try_deliver(&self, packet: Packet<'_>, link: &Arc<dyn Link>) -> Result<(), Refusal> {
-        let room = self.try_permit().map_err(refused)?;
-        self.open(packet, link, room)
+    fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), (Refusal, Option<Packet>)> {
+        match self.try_permit() {
+            Ok(room) => self.open(packet, link, room).map_err(|refusal| (refusal, None)),
+            Err(e) => Err((refused(e), Some(packet))),
+        }
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
     }
 }
 
 impl<M: Message> Slot<M> {
     fn open(
         &self,
-        packet: Packet<'_>,
+        packet: Packet,
         link: &Arc<dyn Link>,
         room: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
-        if packet.kind != M::KIND {
-            return Err(Refusal::NotSent(format!("a {} is sent to an actor of {}", packet.kind, M::KIND)));
+        if packet.kind != M::KIND_ID {
+            return Err(Refusal::NotSent(format!("the message is of another kind than the actor's ({})", M::KIND)));
         }
         // Before decoding: what is going to be refused must not take its reply ports along.
         self.admits(packet.to).map_err(Refusal::Moved)?;
-        let msg = decode_crossing(&packet.payload, link).map_err(|e| Refusal::NotSent(e.to_string()))?;
-        match self.put_at(packet.to, Mail::new(msg, room)) {
+        let msg = decode_crossing(packet.arrived, link).map_err(|e| Refusal::NotSent(e.to_string()))?;
+        match self.put_at(packet.to, Mail::new(msg, room).with(packet.toll)) {
             Ok(()) => Ok(()),
             Err(now) if now == packet.to => Err(Refusal::Gone),
             Err(now) => Err(Refusal::Moved(now)),

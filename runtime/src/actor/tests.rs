@@ -425,7 +425,7 @@ async fn a_message_of_another_kind_is_refused_though_its_bytes_would_decode() {
     let counter = system.spawn::<Counter>("c", Probe::default(), child(Restart::Permanent)).await.unwrap();
     let wrong = Ref::<OtherMsg>::there(counter.addr(), link);
     let sent = wrong.tell(OtherMsg(1)).await;
-    assert!(matches!(&sent, Err(SendError::NotSent(why)) if why.contains("test.other")), "{sent:?}");
+    assert!(matches!(&sent, Err(SendError::NotSent(why)) if why.contains("test.counter")), "{sent:?}");
 }
 
 #[tokio::test]

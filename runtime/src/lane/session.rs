@@ -1,0 +1,269 @@
+//! One pair of connections, from its opening to its end.
+
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::channel::{Channel, Channels, Hindrance, Window};
+use super::frame::{Header, Kind};
+use super::inbound::{Inbound, Setup};
+use super::reader::read;
+use super::writer::{Body, Out, write_bulk, write_interactive};
+use super::{LaneError, LaneOptions};
+use crate::actor::{ActorAddr, Arrived, Home, KindId, Link, Parcel, PortToken, Refusal};
+use crate::codec;
+
+pub(super) struct Session {
+    options: LaneOptions,
+    interactive: UnboundedSender<Out>,
+    bulk: UnboundedSender<Out>,
+    channels: Channels,
+    window: Window,
+    inbound: Arc<Inbound>,
+    link: Weak<dyn Link>,
+    ended: CancellationToken,
+}
+
+impl Session {
+    /// Begins to read and write. The second of the pair resolves with the reason when the lane has ended.
+    pub fn start<S>(
+        interactive: S,
+        bulk: S,
+        link: Weak<dyn Link>,
+        home: Home,
+        options: &LaneOptions,
+    ) -> (Arc<Self>, impl Future<Output = LaneError> + Send + use<S>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (out, queue) = mpsc::unbounded_channel();
+        let (bulk_out, bulk_queue) = mpsc::unbounded_channel();
+        let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let inbound = Inbound::new(Setup {
+            link: link.clone(),
+            home,
+            options: options.clone(),
+            out: out.clone(),
+            ended: ended.clone(),
+            tasks: tasks.clone(),
+        });
+        let session = Arc::new(Self {
+            options: options.clone(),
+            interactive: out,
+            bulk: bulk_out,
+            channels: Channels::default(),
+            window: Window::new(options.window.as_u64()),
+            inbound: inbound.clone(),
+            link,
+            ended: ended.clone(),
+        });
+        let (read_half, write_half) = tokio::io::split(interactive);
+        let (bulk_read, bulk_write) = tokio::io::split(bulk);
+        let chunk = usize::try_from(options.chunk.as_u64()).unwrap_or(usize::MAX).max(4096);
+        // Each in a task of its own: they run side by side. All end with the lane, whoever ends it.
+        let until = |part: BoxFuture<'static, Result<(), LaneError>>| {
+            let ended = ended.clone();
+            tasks.spawn(async move {
+                tokio::select! {
+                    result = part => result,
+                    () = ended.cancelled() => Err(LaneError::Ended),
+                }
+            })
+        };
+        let running = [
+            until(Box::pin(write_interactive(write_half, queue, inbound.clone()))),
+            until(Box::pin(write_bulk(bulk_write, bulk_queue, chunk))),
+            until(Box::pin(read(read_half, session.clone()))),
+            until(Box::pin(read(bulk_read, session.clone()))),
+            until(Box::pin(sweep(session.clone()))),
+        ];
+        tasks.close();
+        let end = async move {
+            let (why, ..) = futures::future::select_all(running).await;
+            ended.cancel();
+            tasks.wait().await;
+            inbound.end();
+            match why {
+                Ok(Err(why)) => why,
+                Ok(Ok(())) => LaneError::Ended,
+                Err(e) => LaneError::Io(std::io::Error::other(e)),
+            }
+        };
+        (session, end)
+    }
+
+    pub fn end(&self) {
+        self.ended.cancel();
+    }
+
+    pub fn max_message(&self) -> usize {
+        usize::try_from(self.options.max_message.as_u64()).unwrap_or(usize::MAX)
+    }
+
+    /// Sends, and waits for room.
+    pub async fn send(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
+        let mut parcel = Some(parcel);
+        loop {
+            let channel = self.channel(to, kind)?;
+            match self.offer(&channel, &mut parcel) {
+                Ok(()) => return Ok(()),
+                Err(Hindrance::Refused(why)) => return Err(why),
+                Err(Hindrance::Closed) => continue,
+                Err(Hindrance::Full) => {}
+            }
+            let (freed, wider) = (channel.freed.notified(), self.window.freed.notified());
+            tokio::pin!(freed, wider);
+            freed.as_mut().enable();
+            wider.as_mut().enable();
+            // Once more, in case that room was made before we listened for it.
+            match self.offer(&channel, &mut parcel) {
+                Ok(()) => return Ok(()),
+                Err(Hindrance::Refused(why)) => return Err(why),
+                Err(Hindrance::Closed) => continue,
+                Err(Hindrance::Full) => {}
+            }
+            tokio::select! {
+                () = freed => {}
+                () = wider => {}
+                () = self.ended.cancelled() => return Err(lost()),
+            }
+        }
+    }
+
+    pub fn try_send(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
+        let mut parcel = Some(parcel);
+        loop {
+            match self.offer(&*self.channel(to, kind)?, &mut parcel) {
+                Ok(()) => return Ok(()),
+                Err(Hindrance::Refused(why)) => return Err(why),
+                Err(Hindrance::Full) => return Err(Refusal::Busy),
+                Err(Hindrance::Closed) => {}
+            }
+        }
+    }
+
+    fn channel(&self, to: ActorAddr, kind: KindId) -> Result<Arc<Channel>, Refusal> {
+        if self.ended.is_cancelled() {
+            return Err(lost());
+        }
+        let mut failed = None;
+        let channel = self.channels.get(to, kind, |channel| failed = open(&self.interactive, channel).err());
+        match failed {
+            None => Ok(channel),
+            Some(why) => Err(why),
+        }
+    }
+
+    fn offer(&self, channel: &Channel, parcel: &mut Option<Parcel>) -> Result<(), Hindrance> {
+        let len = parcel.as_ref().map_or(0, Parcel::len);
+        if len > self.max_message() {
+            let max = self.options.max_message;
+            let why = format!("{} are more than the {max} of a message; send a blob", bytesize::ByteSize(len as u64));
+            return Err(Hindrance::Refused(Refusal::NotSent(why)));
+        }
+        let bulk = len as u64 >= self.options.bulk_from.as_u64() && len > 0;
+        channel.send(len as u64, bulk, &self.window, &self.options, |place| {
+            let Parcel { head, attached, port } = parcel.take().unwrap_or_default();
+            let header = Header {
+                channel: channel.id,
+                seq: place.seq,
+                head: u32::try_from(head.len()).unwrap_or(u32::MAX),
+                port: port.0,
+                ..Header::new(Kind::Deliver)
+            };
+            let out = if bulk { &self.bulk } else { &self.interactive };
+            if place.open_bulk {
+                // The other connection may be behind. It was encoded before, so it can be again.
+                let _ = open(out, channel);
+            }
+            // A queue whose reader has ended belongs to a lane that is ending: its senders hear of it by their ports.
+            let _ = out.send(Out::Frame(header, Body { head, attached }));
+        })
+    }
+
+    pub fn answer(&self, port: PortToken, answer: Option<Parcel>) {
+        let (kind, parcel) = match answer {
+            Some(parcel) => (Kind::Answer, parcel),
+            None => (Kind::NoAnswer, Parcel::default()),
+        };
+        let len = parcel.len();
+        if len > self.max_message() {
+            tracing::warn!(bytes = len, max = %self.options.max_message, "an answer is larger than a message may be");
+            return self.answer(port, None);
+        }
+        let head = u32::try_from(parcel.head.len()).unwrap_or(u32::MAX);
+        let header = Header { head, port: port.0, ..Header::new(kind) };
+        let out = if len as u64 >= self.options.bulk_from.as_u64() { &self.bulk } else { &self.interactive };
+        let _ = out.send(Out::Frame(header, Body { head: parcel.head, attached: parcel.attached }));
+    }
+
+    /// A frame has come in over one of the connections.
+    pub fn arrived(&self, header: Header, body: Bytes) -> Result<(), LaneError> {
+        let link = || self.link.upgrade().ok_or(LaneError::Ended);
+        let port = PortToken(header.port);
+        match header.kind {
+            Kind::Open => self.inbound.open(header.channel, &body)?,
+            Kind::Deliver => self.inbound.message(header, body)?,
+            Kind::Credit => self.channels.credit(header.channel, header.seq, header.port, &self.window),
+            Kind::Close => self.inbound.close(header.channel),
+            Kind::NoAnswer => link()?.ports().answer(port, None, &link()?)?,
+            Kind::Answer => {
+                let head = header.head as usize;
+                if head > body.len() {
+                    return Err(LaneError::Protocol("an answer shorter than its encoded part"));
+                }
+                let arrived = Arrived { head: body.slice(..head), attached: body.slice(head..) };
+                let link = link()?;
+                if let Err(e) = link.ports().answer(port, Some(arrived), &link) {
+                    // The asker is told that there is no answer; the lane is none the worse.
+                    tracing::warn!(error = %e, "an answer from another node can't be read");
+                }
+            }
+            Kind::Refused => {
+                let why: Refusal = codec::decode(&body)?;
+                self.channels.refused(header.channel, &why);
+                link()?.ports().refuse(port, why);
+            }
+            Kind::Begin | Kind::Chunk => return Err(LaneError::Protocol("a piece where a whole was due")),
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub fn on_the_way(&self) -> u64 {
+        self.window.used()
+    }
+
+    #[cfg(test)]
+    pub fn channels(&self) -> usize {
+        self.channels.len()
+    }
+}
+
+fn open(out: &UnboundedSender<Out>, channel: &Channel) -> Result<(), Refusal> {
+    let body = codec::encode(&(channel.to, channel.kind)).map_err(|e| Refusal::NotSent(e.to_string()))?;
+    let header = Header { channel: channel.id, ..Header::new(Kind::Open) };
+    let _ = out.send(Out::Frame(header, Body::of(body)));
+    Ok(())
+}
+
+fn lost() -> Refusal {
+    Refusal::NotSent("the lane to that node is lost".into())
+}
+
+/// Closes idle channels and settles small debts, now and then.
+async fn sweep(session: Arc<Session>) -> Result<(), LaneError> {
+    loop {
+        tokio::time::sleep(session.options.sweep).await;
+        session.inbound.settle();
+        for channel in session.channels.sweep() {
+            let header = Header { channel, ..Header::new(Kind::Close) };
+            let _ = session.interactive.send(Out::Frame(header, Body::default()));
+        }
+    }
+}
