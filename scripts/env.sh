@@ -9,7 +9,7 @@ FLEET_TOOLS="${FLEET_TOOLS:-$FLEET_CACHE/tools}"
 # Where demo and soak keep their repositories and nodes.
 FLEET_RUNS="${FLEET_RUNS:-${XDG_STATE_HOME:-$HOME/.local/state}/fleet-runs}"
 # Where programs come from; bin/ of the profile that tests and demo share.
-FLEET_BIN="$CARGO_TARGET_DIR/debug"
+FLEET_BIN="${FLEET_BIN:-$CARGO_TARGET_DIR/debug}"
 export PATH="$FLEET_TOOLS/bin:$PATH"
 
 CARGO_DENY_VERSION=0.20.2

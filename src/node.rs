@@ -191,6 +191,7 @@ impl Parts<'_> {
         let engine = engines.first().context("no engine")?;
         let bases = self.state.join("bases");
         create_private(&bases)?;
+        storage::sweep_bases(&bases);
         Ok(Services {
             system: system.clone(),
             node: self.config.node.name.clone(),

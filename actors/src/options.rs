@@ -33,8 +33,9 @@ pub struct CouncilOptions {
     pub parallel: u32,
     /// Tokens, prompt and reply together, after which no further proposal is started. Default 200 000.
     pub max_tokens: u64,
-    /// Minutes after which a story is given up. Default 120. A backstop against a stuck engine.
-    pub minutes: u64,
+    /// Minutes after which a story is given up. Default none: attempts and tokens are what bounds a
+    /// story, so that a slow machine comes to the same end as a fast one.
+    pub minutes: Option<u64>,
     /// How often one proposal is begun again after its agent crashed. Default 2.
     pub retries: u32,
 }
@@ -47,7 +48,7 @@ impl Default for CouncilOptions {
             candidates: 3,
             parallel: 4,
             max_tokens: 200_000,
-            minutes: 120,
+            minutes: None,
             retries: 2,
         }
     }

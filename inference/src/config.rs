@@ -24,8 +24,6 @@ pub struct EngineConfig {
     /// Prompt and reply together, in tokens. Larger costs memory (57 KB a token with the default model) and time.
     /// Default: 4096, or what the model can do if that is less.
     pub context: u32,
-    /// Threads for matrix products. Default: as many as the machine has cores. All engines of a process share them.
-    pub threads: Option<usize>,
     /// Requests that may wait; one more is refused as busy. Default: 64.
     pub queue: usize,
     /// Memory for prompt prefixes that later prompts may share. Default: 512 MiB; 0 turns the cache off.
@@ -46,7 +44,6 @@ impl Default for EngineConfig {
             kind: EngineKind::Candle,
             model: String::new(),
             context: 4096,
-            threads: None,
             queue: 64,
             prefix_cache: ByteSize::mib(512),
             script: None,

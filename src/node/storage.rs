@@ -10,6 +10,7 @@ use anyhow::Context;
 use fleet_memory::SecretRedactor;
 use fleet_runtime::job::Jobs;
 use fleet_runtime::{BlobStore, JobId, OpenReport, SqliteJournal};
+use fleet_tools::repo::BaseRepo;
 use tokio::task::JoinHandle;
 
 use super::identity::Identity;
@@ -89,6 +90,15 @@ pub(super) async fn drop_old_bases(bases: &Path, jobs: &Jobs) -> anyhow::Result<
         }
     }
     Ok(())
+}
+
+/// Removes what a dead run left half done in the bases that are there. Before any job uses one.
+pub(super) fn sweep_bases(bases: &Path) {
+    for base in std::fs::read_dir(bases).into_iter().flatten().flatten() {
+        if let Err(error) = BaseRepo::sweep(&base.path()) {
+            tracing::warn!(dir = %base.path().display(), %error, "can't clear what a dead run left in a base");
+        }
+    }
 }
 
 /// Removes the bases of ended jobs from time to time. Ends with its owner.

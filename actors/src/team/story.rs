@@ -236,9 +236,9 @@ impl StoryActor {
         }
     }
 
-    /// The backstop: gives up on a story that takes longer than allowed, a person's time excepted.
+    /// Gives up on a story that takes longer than someone has allowed it, a person's time excepted.
     fn too_late(&self) -> Option<StoryEvent> {
-        let minutes = self.work.spec.limits.minutes.unwrap_or(self.work.services.options.council.minutes);
+        let minutes = self.work.spec.limits.minutes.or(self.work.services.options.council.minutes)?;
         let started = self.work.ctx.record.started_at?;
         let decided = self.known.approval.is_some() || self.known.gate.is_some();
         let over = Timestamp::now().since(started).as_secs() > minutes.saturating_mul(60);

@@ -139,10 +139,12 @@ impl Work {
     }
 }
 
-/// An engine that went away has said nothing about the question.
+/// An engine that went away, or never came up, has said nothing about the question.
 fn fault(e: EngineError) -> Fault {
     match e {
-        EngineError::Gone | EngineError::Cancelled => Fault::Broken(e.to_string()),
+        EngineError::Gone | EngineError::Cancelled | EngineError::Model(_) | EngineError::Config(_) => {
+            Fault::Broken(e.to_string())
+        }
         e => Fault::Outcome(e.to_string()),
     }
 }

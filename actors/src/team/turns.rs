@@ -168,6 +168,8 @@ impl<'a> Turns<'a> {
                     let call = self.replacement(&code);
                     match self.act(workspace, call).await? {
                         Acted::Done(result) if result.ok => return Ok(()),
+                        // It sees nothing to change here; asked again it says the same at the same price.
+                        Acted::Done(result) if result.unchanged() => return self.give_up(UNCHANGED.into()),
                         Acted::Done(result) => result.text,
                         Acted::Stuck(why) => return self.give_up(why),
                     }
@@ -281,7 +283,7 @@ impl<'a> Turns<'a> {
         let patch = self.work.cancellable(async { asking.await.map_err(tool_error) }).await?;
         if patch.is_empty() {
             if matches!(&self.proposal.end, ProposalEnd::Nothing { why } if why == "nothing was written") {
-                self.proposal.end = ProposalEnd::Nothing { why: "the function came back unchanged".into() };
+                self.proposal.end = ProposalEnd::Nothing { why: UNCHANGED.into() };
             }
             return Ok(());
         }
@@ -322,6 +324,8 @@ impl Drop for OpenWorkspace {
         }
     }
 }
+
+const UNCHANGED: &str = "the function came back unchanged";
 
 /// What came of one call.
 enum Acted {

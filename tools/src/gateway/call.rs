@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_runtime::{JobId, ProjectId};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::repo::RepoError;
 use crate::results::Format;
@@ -46,6 +46,16 @@ pub struct ToolResult {
 impl ToolResult {
     pub(crate) fn said(text: impl Into<String>) -> Self {
         Self { ok: true, text: text.into(), ..Self::default() }
+    }
+
+    pub(crate) fn same() -> Self {
+        let text = "the new code is the same as the old; nothing was changed";
+        Self { data: json!({ "unchanged": true }), ..Self::refused(text) }
+    }
+
+    /// An edit that would have left everything as it is.
+    pub fn unchanged(&self) -> bool {
+        self.data["unchanged"] == true
     }
 
     pub(crate) fn refused(text: impl Into<String>) -> Self {

@@ -175,7 +175,7 @@ impl Desk {
         let after =
             replace_function(&before, language, &args.name, &args.code).map_err(|error| no(error.to_string()))?;
         if after == before {
-            return Err(no("the new code is the same as the old; nothing was changed"));
+            return Ok(ToolResult::same());
         }
         self.save(&path, Some(&before), &after)?;
         let mut result = ToolResult::said(format!("{} in {path} is replaced", args.name));

@@ -101,6 +101,19 @@ impl BaseRepo {
         Ok(base)
     }
 
+    /// Removes what uses that were cut short left in a base's folder. Only while nobody uses it.
+    pub fn sweep(dir: &Path) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(dir)?.flatten() {
+            if entry.file_name() != "base.git" {
+                match entry.file_type()?.is_dir() {
+                    true => std::fs::remove_dir_all(entry.path())?,
+                    false => std::fs::remove_file(entry.path())?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Opens what [`BaseRepo::import`] has made; none if it didn't, or not of this commit.
     pub fn open(dir: &Path, commit: &CommitId, caps: &Caps) -> Result<Option<Self>, RepoError> {
         let git_dir = dir.join("base.git");

@@ -80,6 +80,8 @@ impl Git {
 
     /// On whatever repository git finds from a directory; only for reading a user's own checkout.
     pub(crate) fn found_from(dir: &Path) -> Self {
+        // Git runs in `/`, so a relative path would lead elsewhere. What can't be made absolute git itself will name.
+        let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
         Self::place(vec![OsString::from("-C"), dir.into()])
     }
 
