@@ -34,6 +34,8 @@ mod ledger_tests;
 mod property_tests;
 #[cfg(test)]
 mod text_tests;
+#[cfg(test)]
+mod world;
 
 pub use core::{Command, NodeUp, PlacementCore};
 pub use demand::{Anchor, Demand, ReservationId, Strategy};

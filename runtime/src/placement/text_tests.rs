@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
-use proptest::prelude::*;
+use proptest::prelude::{Just, any, prop, prop_assert, prop_assert_eq, prop_compose, prop_oneof, proptest};
+use proptest::strategy::Strategy as Generate;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -63,11 +64,11 @@ fn selectors_hold_as_in_kubernetes() {
     assert!(holds("spot!=yes"), "a label that isn't there is not that value");
 }
 
-fn name() -> impl proptest::strategy::Strategy<Value = String> {
+fn name() -> impl Generate<Value = String> {
     "[a-zA-Z0-9._/-]{1,8}"
 }
 
-fn selector() -> impl proptest::strategy::Strategy<Value = Selector> {
+fn selector() -> impl Generate<Value = Selector> {
     prop_oneof![
         (name(), name()).prop_map(|(key, value)| Selector::Is { key, value }),
         (name(), name()).prop_map(|(key, value)| Selector::IsNot { key, value }),
@@ -77,7 +78,7 @@ fn selector() -> impl proptest::strategy::Strategy<Value = Selector> {
     ]
 }
 
-fn gpu() -> impl proptest::strategy::Strategy<Value = GpuRequest> {
+fn gpu() -> impl Generate<Value = GpuRequest> {
     prop_oneof![
         Just(GpuRequest::None),
         (1_u32.., any::<u64>()).prop_map(|(count, memory_bytes)| GpuRequest::Whole { count, memory_bytes }),
