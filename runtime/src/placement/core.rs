@@ -114,16 +114,18 @@ impl PlacementCore {
             return Vec::new();
         }
         self.forget_node(up.node, now);
-        let available = up.view.free.clone();
-        let node = Node {
+        let mut node = Node {
             incarnation: up.incarnation,
             totals: up.totals,
-            heard: up.view,
+            heard: NodeView::default(),
             accepts: up.accepts,
             unanswered: BTreeMap::new(),
-            available,
+            promised: Amounts::default(),
+            available: Amounts::default(),
             actors: 0,
         };
+        node.hear(up.view);
+        node.reckon();
         self.nodes.insert(up.node, node);
         self.arrivals_of_nodes += 1;
         self.has_more(up.node);
@@ -203,7 +205,7 @@ impl PlacementCore {
     ) -> Vec<Command> {
         let (ReserveResult::Granted { view, .. } | ReserveResult::Refused { view, .. }) = &result;
         let view = view.clone();
-        let waits = self.nodes.get_mut(&node).is_some_and(|n| n.unanswered.remove(&reservation).is_some());
+        let waits = self.nodes.get_mut(&node).is_some_and(|n| n.answered(reservation));
         if waits {
             self.hear(node, view);
         }
@@ -298,7 +300,7 @@ impl PlacementCore {
             let Some(node) = self.nodes.get_mut(&at) else { continue };
             self.last_reservation += 1;
             let reservation = ReservationId { by: self.by, number: self.last_reservation };
-            node.unanswered.insert(reservation, amounts);
+            node.promise(reservation, amounts);
             let deadline = now.saturating_add(self.options.reserve_timeout);
             member.slot = Some(Slot { node: at, reservation, granted: None, deadline });
             self.in_flight.insert(reservation, key);
@@ -347,10 +349,11 @@ impl PlacementCore {
             return self.reserve(key, plan, now);
         }
         let Some(unit) = self.units.get_mut(&key) else { return };
-        let until = now.saturating_add(self.options.retry.after(unit.refusals));
+        let after = self.options.retry.after(unit.refusals);
+        let until = now.saturating_add(after);
         unit.phase = Phase::Backoff { until };
         self.backoffs.insert((until, key));
-        self.say(key, WaitReason::Retry { at: until });
+        self.say(key, WaitReason::Retry { after });
     }
 
     /// Releases what a unit has reserved. A refused reservation is released too: that costs a
@@ -363,7 +366,7 @@ impl PlacementCore {
             self.in_flight.remove(&slot.reservation);
             self.uncount(slot.node, group.as_deref());
             if let Some(node) = self.nodes.get_mut(&slot.node) {
-                node.unanswered.remove(&slot.reservation);
+                node.answered(slot.reservation);
                 if let Some(amounts) = &slot.granted {
                     node.heard.free = node.heard.free.add_up_to(amounts, &node.totals.amounts);
                 }
@@ -464,24 +467,15 @@ impl PlacementCore {
     }
 
     fn hear(&mut self, id: NodeId, view: NodeView) {
-        if let Some(node) = self.nodes.get_mut(&id)
-            && view.version >= node.heard.version
-        {
-            node.heard = view;
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.hear(view);
         }
         self.refresh(id);
     }
 
     /// Reckons what is available there; whoever waits hears if it is more.
     fn refresh(&mut self, id: NodeId) {
-        let Some(node) = self.nodes.get_mut(&id) else { return };
-        let mut available = node.heard.free.clone();
-        for amounts in node.unanswered.values() {
-            available = available.saturating_sub(amounts);
-        }
-        let more = available.has_more_than(&node.available);
-        node.available = available;
-        if more {
+        if self.nodes.get_mut(&id).is_some_and(Node::reckon) {
             self.has_more(id);
         }
     }

@@ -59,15 +59,15 @@ pub enum WhyNot {
     TooSmall(Vec<Short>),
     /// It hasn't that much free.
     Busy(Vec<Short>),
-    /// What is free has been promised to others, who answer by then.
+    /// What is free has been promised to so many others; their answers come within that time.
     Promised {
         reservations: u64,
-        until: Duration,
+        within: Duration,
     },
-    /// What is free is held back for another that waits longer, until then at most.
+    /// What is free is held back for another that goes before, for so long at most.
     HeldFor {
         id: ActorId,
-        until: Duration,
+        at_most: Duration,
     },
     Draining,
     Suspect,
@@ -85,8 +85,8 @@ pub enum WhyNot {
     /// It would do; but others that ask for the same are ahead.
     Behind,
     /// It would do, as far as is known; but it was refused lately and is tried again only then.
-    RetryAt {
-        at: Duration,
+    Retry {
+        after: Duration,
     },
 }
 
@@ -113,15 +113,15 @@ impl PlacementCore {
             let state = PlaceState::Reserving { node: slot.node, granted: slot.granted.is_some() };
             return Some(Explanation { asks_for, waited, ..nothing(state) });
         }
-        let nodes = self.verdicts(unit, at);
+        let nodes = self.verdicts(unit, at, now);
         let before = |u: &&Unit| u.rank < unit.rank && u.phase == Phase::Queued;
         let ahead = u64::try_from(self.units.values().filter(before).count()).unwrap_or(u64::MAX);
-        let why = self.wait_reason(unit, &nodes);
+        let why = self.wait_reason(unit, &nodes, now);
         let advice = advice(&why, &nodes, unit);
         Some(Explanation { asks_for, waited, ahead, nodes, advice, ..nothing(PlaceState::Waiting(why)) })
     }
 
-    fn wait_reason(&self, unit: &Unit, nodes: &[NodeVerdict]) -> WaitReason {
+    fn wait_reason(&self, unit: &Unit, nodes: &[NodeVerdict], now: Duration) -> WaitReason {
         let too_small = |verdict: &NodeVerdict| {
             verdict
                 .why
@@ -130,7 +130,7 @@ impl PlacementCore {
         };
         match (&unit.said, unit.phase) {
             _ if nodes.is_empty() => WaitReason::NoNodes,
-            (_, Phase::Backoff { until }) => WaitReason::Retry { at: until },
+            (_, Phase::Backoff { until }) => WaitReason::Retry { after: until.saturating_sub(now) },
             _ if !unit.possible || nodes.iter().all(too_small) => WaitReason::Impossible,
             (Some(WaitReason::NoNodes | WaitReason::Impossible | WaitReason::Retry { .. }) | None, _) => {
                 WaitReason::Busy
@@ -139,7 +139,7 @@ impl PlacementCore {
         }
     }
 
-    fn verdicts(&self, unit: &Unit, at: usize) -> Vec<NodeVerdict> {
+    fn verdicts(&self, unit: &Unit, at: usize, now: Duration) -> Vec<NodeVerdict> {
         let mut planner = Planner::new(self, unit, Basis::Free);
         let planned = planner.plan(None).is_some();
         let places = u64::try_from(planner.places_found()).unwrap_or(u64::MAX);
@@ -148,11 +148,11 @@ impl PlacementCore {
         let alone = Planner::new(self, unit, Basis::Free);
         let verdict = |(id, node): (&NodeId, &Node)| {
             let mut why: Vec<WhyNot> = alone.allowed(at, &[at], *id, node).err().into_iter().collect();
-            why.extend(self.lacks(unit, at, *id, node));
+            why.extend(self.lacks(unit, at, *id, now));
             if why.is_empty() {
                 let gang = unit.is_gang() && !planned;
                 why.push(match unit.phase {
-                    Phase::Backoff { until } => WhyNot::RetryAt { at: until },
+                    Phase::Backoff { until } => WhyNot::Retry { after: until.saturating_sub(now) },
                     _ if gang => WhyNot::GangIncomplete { places, of },
                     _ => WhyNot::Behind,
                 });
@@ -163,7 +163,8 @@ impl PlacementCore {
     }
 
     /// What of the node's resources is missing, and who has it.
-    fn lacks(&self, unit: &Unit, at: usize, id: NodeId, node: &Node) -> Option<WhyNot> {
+    fn lacks(&self, unit: &Unit, at: usize, id: NodeId, now: Duration) -> Option<WhyNot> {
+        let node = self.nodes.get(&id)?;
         let request = &unit.members[at].demand.request;
         let short = request.shortfalls(&node.totals, &node.totals.amounts);
         if !short.is_empty() {
@@ -175,9 +176,9 @@ impl PlacementCore {
         }
         if request.take(&node.totals, &node.available).is_none() {
             let slot_ends = node.unanswered.keys().filter_map(|r| self.deadline_of(*r));
-            let until = slot_ends.max().unwrap_or_default();
+            let within = slot_ends.max().unwrap_or_default().saturating_sub(now);
             let reservations = u64::try_from(node.unanswered.len()).unwrap_or(u64::MAX);
-            return Some(WhyNot::Promised { reservations, until });
+            return Some(WhyNot::Promised { reservations, within });
         }
         let mut free = std::borrow::Cow::Borrowed(&node.available);
         for hold in self.holds.iter().filter(|h| h.rank < unit.rank) {
@@ -185,7 +186,7 @@ impl PlacementCore {
             free = less(free, held);
             if request.take(&node.totals, &free).is_none() {
                 let holder = self.units.get(&hold.unit)?.members.first()?.id;
-                return Some(WhyNot::HeldFor { id: holder, until: hold.until });
+                return Some(WhyNot::HeldFor { id: holder, at_most: hold.until.saturating_sub(now) });
             }
         }
         None
@@ -243,8 +244,18 @@ impl fmt::Display for WhyNot {
         match self {
             Self::TooSmall(short) => write!(f, "even if it were empty: {}", list(short)),
             Self::Busy(short) => f.write_str(&list(short)),
-            Self::Promised { reservations, .. } => write!(f, "what is free is promised to {reservations} others"),
-            Self::HeldFor { id, .. } => write!(f, "what is free is held back for {id}"),
+            Self::Promised { reservations, within } => {
+                write!(
+                    f,
+                    "what is free is promised to {reservations} others, known within {:.1} s",
+                    within.as_secs_f32()
+                )
+            }
+
+            Self::HeldFor { id, at_most } => {
+                write!(f, "what is free is held back for {id}, for {:.0} s at most", at_most.as_secs_f32())
+            }
+
             Self::Draining => f.write_str("draining"),
             Self::Suspect => f.write_str("not heard of lately"),
             Self::Excluded => f.write_str("excluded"),
@@ -255,7 +266,7 @@ impl fmt::Display for WhyNot {
                 write!(f, "would do, but only {places} of {of} of the gang find a place")
             }
             Self::Behind => f.write_str("would do, but others are ahead"),
-            Self::RetryAt { .. } => f.write_str("would do; it is tried again soon"),
+            Self::Retry { after } => write!(f, "would do; it is tried again in {:.1} s", after.as_secs_f32()),
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct NodeLedger {
     held: BTreeMap<ReservationId, Held>,
     ended: BTreeSet<ReservationId>,
     ended_order: VecDeque<ReservationId>,
+    /// When those run out whose actor hasn't started.
+    ends: BTreeSet<(Duration, ReservationId)>,
 }
 
 impl NodeLedger {
@@ -96,6 +98,7 @@ impl NodeLedger {
             held: BTreeMap::new(),
             ended: BTreeSet::new(),
             ended_order: VecDeque::new(),
+            ends: BTreeSet::new(),
         })
     }
 
@@ -125,6 +128,7 @@ impl NodeLedger {
         let amounts = request.take(&self.totals, &self.free).ok_or_else(short)?;
         self.free = self.free.checked_sub(&amounts).ok_or_else(short)?;
         self.version += 1;
+        self.ends.insert((until, id));
         self.held.insert(id, Held { request: request.clone(), amounts: amounts.clone(), until: Some(until) });
         Ok(amounts)
     }
@@ -136,7 +140,9 @@ impl NodeLedger {
             return Err(PlacementError::EndedReservation(id));
         }
         let held = self.held.get_mut(&id).ok_or(PlacementError::UnknownReservation(id))?;
-        held.until = None;
+        if let Some(until) = held.until.take() {
+            self.ends.remove(&(until, id));
+        }
         Ok(&held.amounts)
     }
 
@@ -146,17 +152,20 @@ impl NodeLedger {
         let Some(held) = self.held.remove(&id) else {
             return false;
         };
+        if let Some(until) = held.until {
+            self.ends.remove(&(until, id));
+        }
         self.free = self.free.add_up_to(&held.amounts, &self.totals.amounts);
         self.version += 1;
         true
     }
 
-    /// Gives back what ran out before its actor started; which that was. O(held).
+    /// Gives back what ran out before its actor started; which that was.
     pub fn expire(&mut self, now: Duration) -> Vec<ReservationId> {
-        let over = |(id, held): (&ReservationId, &Held)| held.until.is_some_and(|u| u <= now).then_some(*id);
-        let over: Vec<ReservationId> = self.held.iter().filter_map(over).collect();
-        for id in &over {
-            self.release(*id);
+        let mut over = Vec::new();
+        while let Some((_, id)) = self.ends.first().filter(|(until, _)| *until <= now).copied() {
+            self.release(id);
+            over.push(id);
         }
         over
     }

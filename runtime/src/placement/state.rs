@@ -39,8 +39,8 @@ pub enum WaitReason {
     Behind,
     /// What it is to be near to has no place.
     NoAnchor(Anchor),
-    /// A node refused or didn't answer; tried again at this time.
-    Retry { at: Duration },
+    /// A node refused or didn't answer; tried again after so long.
+    Retry { after: Duration },
     /// These nodes are held back for it.
     Holding { nodes: Vec<NodeId> },
 }
@@ -67,7 +67,9 @@ pub(super) struct Node {
     pub accepts: Accepts,
     /// Reservations that the node hasn't answered yet.
     pub unanswered: BTreeMap<ReservationId, Amounts>,
-    /// What was heard less what is unanswered.
+    /// The sum of those.
+    pub promised: Amounts,
+    /// What was heard less what is promised.
     pub available: Amounts,
     /// Actors placed or being placed here.
     pub actors: u64,
@@ -123,6 +125,38 @@ pub(super) struct Slot {
     /// What the node has assigned, once it has.
     pub granted: Option<Amounts>,
     pub deadline: Duration,
+}
+
+impl Node {
+    /// Takes a report over, unless an older one. No node has more free than it has.
+    pub fn hear(&mut self, view: NodeView) {
+        if view.version >= self.heard.version {
+            let free = Amounts::default().add_up_to(&view.free, &self.totals.amounts);
+            self.heard = NodeView { free, ..view };
+        }
+    }
+
+    pub fn promise(&mut self, reservation: ReservationId, amounts: Amounts) {
+        // What overflows is more than any node has; the node itself will refuse.
+        self.promised = self.promised.checked_add(&amounts).unwrap_or_else(|| self.promised.clone());
+        self.unanswered.insert(reservation, amounts);
+    }
+
+    /// The node has answered, or isn't waited for any more; whether it was.
+    pub fn answered(&mut self, reservation: ReservationId) -> bool {
+        let Some(amounts) = self.unanswered.remove(&reservation) else { return false };
+        self.promised =
+            if self.unanswered.is_empty() { Amounts::default() } else { self.promised.saturating_sub(&amounts) };
+        true
+    }
+
+    /// Reckons what is available; whether anything became more.
+    pub fn reckon(&mut self) -> bool {
+        let available = self.heard.free.saturating_sub(&self.promised);
+        let more = available.has_more_than(&self.available);
+        self.available = available;
+        more
+    }
 }
 
 #[derive(Debug)]
