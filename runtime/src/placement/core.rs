@@ -72,6 +72,8 @@ pub struct PlacementCore {
     pub(super) ready: BTreeSet<(Rank, u64)>,
     pub(super) holds: Vec<Hold>,
     pub(super) last_class: u64,
+    /// The line of a gang that was looked at last without any news.
+    pub(super) last_gang_line: u64,
     last_arrival: u64,
     last_reservation: u64,
     pub(super) out: Vec<Command>,
@@ -99,6 +101,7 @@ impl PlacementCore {
             ready: BTreeSet::new(),
             holds: Vec::new(),
             last_class: 0,
+            last_gang_line: 0,
             last_arrival: 0,
             last_reservation: 0,
             out: Vec::new(),
@@ -272,6 +275,7 @@ impl PlacementCore {
                 self.enqueue(key);
             }
         }
+        self.look_at_gangs();
         self.hold_back(now);
         self.finish(now)
     }

@@ -84,7 +84,8 @@ pub enum WhyNot {
     },
     /// It would do; but others that ask for the same are ahead.
     Behind,
-    /// It would do, as far as is known; but it was refused lately and is tried again only then.
+    /// It would do, as far as is known; but it was refused lately, or is a gang that has just become
+    /// possible, and is tried again after so long.
     Retry {
         after: Duration,
     },
@@ -154,12 +155,18 @@ impl PlacementCore {
                 why.push(match unit.phase {
                     Phase::Backoff { until } => WhyNot::Retry { after: until.saturating_sub(now) },
                     _ if gang => WhyNot::GangIncomplete { places, of },
+                    // Best fit found this after something else had changed: the next ticks will see it.
+                    _ if unit.is_gang() && self.is_first(unit) => WhyNot::Retry { after: Duration::ZERO },
                     _ => WhyNot::Behind,
                 });
             }
             NodeVerdict { node: *id, why }
         };
         self.nodes.iter().map(verdict).collect()
+    }
+
+    fn is_first(&self, unit: &Unit) -> bool {
+        self.classes.get(&unit.class).is_some_and(|line| line.queue.first() == Some(&unit.rank))
     }
 
     /// What of the node's resources is missing, and who has it.

@@ -2,6 +2,7 @@
 //! something has changed for the better.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::time::Duration;
 
 use crate::id::NodeId;
@@ -11,6 +12,9 @@ use super::demand::Shape;
 use super::plan::{Basis, Plan, Planner};
 use super::state::{Class, Due, Phase, Unit, WaitReason};
 use super::{Anchor, Strategy};
+
+/// How many lines of gangs are looked at in a tick without any news.
+const GANG_LINES: usize = 16;
 
 impl PlacementCore {
     /// Tries all that may have a place now, best rank first; then hands out the commands.
@@ -110,6 +114,18 @@ impl PlacementCore {
     pub(super) fn has_more(&mut self, node: NodeId) {
         for class in self.classes.keys().copied().collect::<Vec<_>>() {
             self.make_due(class, Due::On(BTreeSet::from([node])));
+        }
+    }
+
+    /// A gang is planned by best fit, which may find a place because something became *less*: the next
+    /// few lines of gangs are looked at again, in turn.
+    pub(super) fn look_at_gangs(&mut self) {
+        let after = (Bound::Excluded(self.last_gang_line), Bound::Unbounded);
+        let gangs = self.classes.range(after).filter(|(_, line)| line.shapes.len() > 1);
+        let next: Vec<u64> = gangs.map(|(class, _)| *class).take(GANG_LINES).collect();
+        self.last_gang_line = next.last().copied().filter(|_| next.len() == GANG_LINES).unwrap_or(0);
+        for class in next {
+            self.make_due(class, Due::Everywhere);
         }
     }
 
