@@ -96,8 +96,12 @@ pub struct Fingerprint(pub [u8; 32]);
 impl Fingerprint {
     /// That of the certificate.
     pub fn of(certificate: &CertificateDer<'_>) -> Self {
+        Self::of_bytes(certificate)
+    }
+
+    pub(super) fn of_bytes(content: &[u8]) -> Self {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(digest::digest(&digest::SHA256, certificate).as_ref());
+        bytes.copy_from_slice(digest::digest(&digest::SHA256, content).as_ref());
         Self(bytes)
     }
 }

@@ -7,7 +7,9 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{PemObject, SectionKind};
 
-/// A key and the certificates that follow it.
+use crate::net::identity::Fingerprint;
+
+/// A key and the certificates that follow it, behind a checksum.
 pub(super) struct Bundle {
     pub key: Vec<u8>,
     pub certificates: Vec<CertificateDer<'static>>,
@@ -16,6 +18,7 @@ pub(super) struct Bundle {
 impl Bundle {
     /// Reads exactly one key and `certificates` certificates.
     pub fn parse(text: &[u8], certificates: usize) -> Result<Self, String> {
+        let text = check_sum(text).ok_or("its checksum is wrong")?;
         let (mut keys, mut found) = (Vec::new(), Vec::new());
         for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(text) {
             match section.map_err(|e| e.to_string())? {
@@ -33,8 +36,20 @@ impl Bundle {
     pub fn write(key: &[u8], certificates: &[&CertificateDer<'_>]) -> String {
         let mut text = section("PRIVATE KEY", key);
         certificates.iter().for_each(|certificate| text.push_str(&section("CERTIFICATE", certificate)));
-        text
+        format!("{}\n{text}", sum_line(text.as_bytes()))
     }
+}
+
+/// The text behind its first line, which must be its checksum. Signatures alone don't do: a few bits of
+/// a certificate lie outside of its own signature, and the CA's fingerprint is over all of them.
+fn check_sum(text: &[u8]) -> Option<&[u8]> {
+    let end = text.iter().position(|byte| *byte == b'\n')?;
+    let (line, rest) = (text.get(..end)?, text.get(end + 1..)?);
+    (line == sum_line(rest).as_bytes()).then_some(rest)
+}
+
+fn sum_line(text: &[u8]) -> String {
+    format!("fleet sha256 {}", Fingerprint::of_bytes(text))
 }
 
 /// The certificate as PEM.
