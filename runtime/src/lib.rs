@@ -18,6 +18,7 @@ pub mod id;
 pub mod job;
 pub mod journal;
 pub mod lane;
+pub mod net;
 pub mod placement;
 pub mod probe;
 pub mod progress;
