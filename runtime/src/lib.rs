@@ -11,6 +11,7 @@
 pub mod actor;
 pub mod auth;
 pub mod blob;
+pub mod cluster;
 pub mod codec;
 pub mod effect;
 pub mod error;

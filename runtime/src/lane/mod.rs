@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::LaneError;
 pub use peer::Peer;
+pub(crate) use peer::Routes;
 
 #[cfg(test)]
 mod tests;

@@ -94,6 +94,13 @@ impl Peer {
         *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = Some(routes);
     }
 
+    /// Ends the lane that leads there now, if one does.
+    pub(crate) fn close(&self) {
+        if let Some(lane) = &*self.lane.read().unwrap_or_else(PoisonError::into_inner) {
+            lane.session.end();
+        }
+    }
+
     /// Whether a lane leads there now.
     pub fn is_up(&self) -> bool {
         self.lane.read().unwrap_or_else(PoisonError::into_inner).is_some()

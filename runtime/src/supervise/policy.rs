@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use wincode::{SchemaRead, SchemaWrite};
+
 /// Which children are restarted when one has ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Strategy {
@@ -15,7 +18,7 @@ pub enum Strategy {
 }
 
 /// When a child is restarted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 pub enum Restart {
     /// Whatever ended it. For services.
     #[default]

@@ -1,0 +1,55 @@
+//! What can go wrong between nodes.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::actor::ActorError;
+use crate::codec::CodecError;
+use crate::id::NodeId;
+use crate::net::NetError;
+
+/// What can go wrong between nodes. Codes are stable.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    /// The link itself; the error says what to do.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The two programs are of versions that don't understand each other: bring both to one version.
+    #[error("node {node} speaks version {theirs} of the lane, this one {ours}")]
+    Version { node: NodeId, ours: u16, theirs: u16 },
+    /// The other end isn't a Fleet node, or the connection was cut while the two introduced themselves.
+    #[error("the other end didn't introduce itself: {0}")]
+    Hello(String),
+    /// The other half of the pair never came; the peer tries again by itself.
+    #[error("the second connection of a lane didn't come within {0:?}")]
+    HalfLane(Duration),
+    /// Register the kind on every node that may be given such actors, then ask again.
+    #[error("this node knows no actor kind {name} of version {version}; it knows {known}")]
+    UnknownKind { name: String, version: u16, known: String },
+    /// The arguments aren't what that version of the kind takes.
+    #[error("the arguments of an actor of kind {name} can't be read: {source}")]
+    BadArguments { name: String, source: CodecError },
+    /// The actor's own start failed.
+    #[error("an actor of kind {name} didn't start: {source}")]
+    Start { name: String, source: ActorError },
+    /// Two different actors were asked for under one key: use another key.
+    #[error("the key {0:?} was used for another actor")]
+    KeyTaken(String),
+}
+
+impl ClusterError {
+    /// Stable, for people and programs that look it up.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Net(e) => e.code(),
+            Self::Version { .. } => "FLT-C001",
+            Self::Hello(_) => "FLT-C002",
+            Self::HalfLane(_) => "FLT-C003",
+            Self::UnknownKind { .. } => "FLT-C004",
+            Self::BadArguments { .. } => "FLT-C005",
+            Self::Start { .. } => "FLT-C006",
+            Self::KeyTaken(_) => "FLT-C007",
+        }
+    }
+}
