@@ -17,6 +17,7 @@ pub mod error;
 pub mod id;
 pub mod job;
 pub mod journal;
+pub mod membership;
 pub mod probe;
 pub mod progress;
 pub mod redact;
