@@ -27,6 +27,15 @@ mod node;
 mod options;
 mod phi;
 
+#[cfg(test)]
+mod options_tests;
+#[cfg(test)]
+mod phi_tests;
+#[cfg(test)]
+mod properties_tests;
+#[cfg(test)]
+mod simulation;
+
 pub use control::{ControlCommand, ControlCore};
 pub use known::{KnownMember, MemberEvent, Standing, SuspicionReason};
 pub use life::{Member, MemberState, Suspicion};
