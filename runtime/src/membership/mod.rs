@@ -36,6 +36,11 @@ mod properties_tests;
 #[cfg(test)]
 mod simulation;
 
+#[cfg(test)]
+mod control_tests;
+#[cfg(test)]
+mod node_tests;
+
 pub use control::{ControlCommand, ControlCore};
 pub use known::{KnownMember, MemberEvent, Standing, SuspicionReason};
 pub use life::{Member, MemberState, Suspicion};
