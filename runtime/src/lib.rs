@@ -19,6 +19,7 @@ pub mod id;
 pub mod job;
 pub mod journal;
 pub mod lane;
+pub mod membership;
 pub mod net;
 pub mod placement;
 pub mod probe;
