@@ -19,6 +19,7 @@ use super::address::ActorAddr;
 use super::reply::LeftPort;
 use super::system::Home;
 use crate::codec::{self, CodecError, Wire};
+use crate::id::NodeId;
 
 /// The way to actors that this process can't reach directly.
 pub(crate) trait Link: Send + Sync + 'static {
@@ -33,6 +34,9 @@ pub(crate) trait Link: Send + Sync + 'static {
 
     /// The ports left behind on this side.
     fn ports(&self) -> &PortTable;
+
+    /// The node at its other end, where it has one for good.
+    fn node(&self) -> Option<NodeId>;
 
     /// The link that leads to an address which came over this one; none if nothing leads there.
     fn toward(&self, addr: ActorAddr) -> Option<Arc<dyn Link>>;
@@ -115,7 +119,8 @@ impl PortToken {
     pub const NONE: Self = Self(0);
 }
 
-/// The reply ports that one side of a link has left behind, until they are answered.
+/// The reply ports that this side of its links has left behind, until they are answered. All links to nodes share one: a
+/// question that followed its actor to another node is answered from there.
 ///
 /// Its size is bounded by the questions in flight, and those by their deadlines: an entry whose
 /// asker gave up goes when the other side answers or drops its end, or with the link.
@@ -125,15 +130,21 @@ pub(crate) struct PortTable(Mutex<Ports>);
 #[derive(Default)]
 struct Ports {
     last: u64,
-    left: HashMap<PortToken, Box<dyn LeftPort>>,
+    left: HashMap<PortToken, Left>,
+}
+
+struct Left {
+    port: Box<dyn LeftPort>,
+    /// Where its question went first.
+    toward: Option<NodeId>,
 }
 
 impl PortTable {
-    fn leave(&self, port: Box<dyn LeftPort>) -> PortToken {
+    fn leave(&self, port: Box<dyn LeftPort>, toward: Option<NodeId>) -> PortToken {
         let mut ports = self.lock();
         ports.last += 1;
         let token = PortToken(ports.last);
-        ports.left.insert(token, port);
+        ports.left.insert(token, Left { port, toward });
         token
     }
 
@@ -146,7 +157,7 @@ impl PortTable {
     ) -> Result<(), CodecError> {
         let port = self.lock().left.remove(&token);
         match (port, answer) {
-            (Some(port), Some(answer)) => port.answer(answer, link),
+            (Some(left), Some(answer)) => left.port.answer(answer, link),
             _ => Ok(()),
         }
     }
@@ -154,20 +165,26 @@ impl PortTable {
     /// Tells the asker that its question was certainly not delivered.
     pub(crate) fn refuse(&self, token: PortToken, why: Refusal) {
         let port = self.lock().left.remove(&token);
-        if let Some(port) = port {
-            port.refuse(why);
+        if let Some(left) = port {
+            left.port.refuse(why);
         }
     }
 
-    /// The link is lost: no answer will come to any of the ports.
-    pub(crate) fn clear(&self) {
-        let left = std::mem::take(&mut self.lock().left);
-        drop(left);
+    /// The link to that node is lost: no answer will come from there.
+    pub(crate) fn clear(&self, node: NodeId) {
+        let of_node = |_: &PortToken, left: &mut Left| left.toward == Some(node);
+        let lost: Vec<_> = self.lock().left.extract_if(of_node).collect();
+        drop(lost);
     }
 
     /// How many questions wait for an answer from the other side.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().left.len()
+    }
+
+    /// The same for one node.
+    pub(crate) fn waiting_for(&self, node: NodeId) -> usize {
+        self.lock().left.values().filter(|left| left.toward == Some(node)).count()
     }
 
     fn forget(&self, tokens: &[PortToken]) {
@@ -265,7 +282,7 @@ pub(super) fn current_link() -> Option<Arc<dyn Link>> {
 
 pub(super) fn leave_port(port: Box<dyn LeftPort>) -> Option<PortToken> {
     let link = current_link()?;
-    let token = link.ports().leave(port);
+    let token = link.ports().leave(port, link.node());
     CROSSINGS.with_borrow_mut(|c| {
         if let Some(top) = c.last_mut() {
             top.left.push(token);

@@ -15,6 +15,7 @@ use super::crossing::{Arrived, KindId, Link, Parcel, PortTable, PortToken, Refus
 use super::reference::Ref;
 use super::system::{AnySlot, Home, Packet, System};
 use crate::codec::{self, CodecError, Wire};
+use crate::id::NodeId;
 
 /// The frame schema of loop-back packets; it never leaves the process.
 const SCHEMA: u16 = 0;
@@ -132,6 +133,10 @@ impl Link for Loopback {
 
     fn ports(&self) -> &PortTable {
         &self.ports
+    }
+
+    fn node(&self) -> Option<NodeId> {
+        None
     }
 
     fn toward(&self, _: ActorAddr) -> Option<Arc<dyn Link>> {

@@ -16,6 +16,7 @@ mod context;
 mod crossing;
 mod error;
 mod host;
+mod inward;
 mod json;
 mod lifeline;
 mod loopback;
@@ -40,10 +41,11 @@ pub use system::System;
 
 pub(crate) use crossing::{Arrived, Link, Parcel, PortTable, PortToken};
 pub(crate) use host::{panic_text, start_child};
+pub(crate) use inward::Inward;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use slot::{MAILBOX, Slot};
 pub(crate) use slot::{Tally, Toll};
-pub(crate) use system::{AnySlot, Home, Packet};
+pub(crate) use system::{AnySlot, Home, Life, Packet};
 
 use crate::codec::Wire;
 use crate::supervise::SupervisorOptions;

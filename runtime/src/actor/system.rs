@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
+use wincode::{SchemaRead, SchemaWrite};
 
 use super::address::ActorAddr;
-use super::crossing::{Arrived, KindId, Link, Refusal, decode_crossing};
+use super::crossing::{Arrived, KindId, Link, PortTable, Refusal, decode_crossing};
 use super::error::{ActorError, SendError};
 use super::host::Mail;
 use super::reference::Ref;
@@ -44,6 +45,17 @@ impl System {
         self.root.spawn::<A>(name.into(), args, options).await
     }
 
+    /// Starts an actor at the root as the next life of one that may have lived elsewhere.
+    pub(crate) async fn spawn_as<A: Actor>(
+        &self,
+        life: Life,
+        name: String,
+        args: A::Args,
+        options: ChildOptions,
+    ) -> Result<Ref<A::Msg>, ActorError> {
+        self.root.spawn_as::<A>(life, name, args, options).await
+    }
+
     /// Ends an actor at the root in good order, with all that it started.
     pub async fn stop(&self, name: &str) {
         self.root.stop_child(name).await;
@@ -64,6 +76,24 @@ impl System {
     }
 }
 
+/// Which actor it is, and how often it has begun to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(crate) struct Life {
+    pub(crate) actor: ActorId,
+    pub(crate) generation: Generation,
+}
+
+impl Life {
+    pub(crate) fn first() -> Self {
+        Self { actor: ActorId::new_random(), generation: Generation(1) }
+    }
+
+    /// Whether this is an earlier life of the same actor.
+    pub(crate) fn precedes(&self, other: &Self) -> bool {
+        self.actor == other.actor && self.generation < other.generation
+    }
+}
+
 /// Where the actors of this process live, by id.
 #[derive(Clone)]
 pub(crate) struct Home(Arc<Inner>);
@@ -72,21 +102,23 @@ struct Inner {
     node: NodeId,
     incarnation: Incarnation,
     slots: RwLock<HashMap<ActorId, Weak<dyn AnySlot>>>,
+    ports: PortTable,
 }
 
 impl Home {
     fn new(node: NodeId, incarnation: Incarnation) -> Self {
-        Self(Arc::new(Inner { node, incarnation, slots: RwLock::default() }))
+        Self(Arc::new(Inner { node, incarnation, slots: RwLock::default(), ports: PortTable::default() }))
+    }
+
+    /// What was asked of other nodes and isn't answered yet.
+    pub(crate) fn ports(&self) -> &PortTable {
+        &self.0.ports
     }
 
     /// Makes the place for a new actor.
-    pub(crate) fn settle<M: Message>(&self, name: String, mailbox: usize) -> Arc<Slot<M>> {
-        let addr = ActorAddr {
-            node: self.0.node,
-            incarnation: self.0.incarnation,
-            actor: ActorId::new_random(),
-            generation: Generation(1),
-        };
+    pub(crate) fn settle<M: Message>(&self, name: String, mailbox: usize, life: Life) -> Arc<Slot<M>> {
+        let Life { actor, generation } = life;
+        let addr = ActorAddr { node: self.0.node, incarnation: self.0.incarnation, actor, generation };
         let slot = Slot::new(name, addr, mailbox);
         let any: Arc<dyn AnySlot> = slot.clone();
         self.0.slots.write().unwrap_or_else(PoisonError::into_inner).insert(addr.actor, Arc::downgrade(&any));

@@ -36,6 +36,12 @@ pub enum ClusterError {
     /// Two different actors were asked for under one key: use another key.
     #[error("the key {0:?} was used for another actor")]
     KeyTaken(String),
+    /// The reason says what is missing, or which node refused; change what is asked for, or wait for a node that has it.
+    #[error("the actor {key:?} runs nowhere: {why}")]
+    NotPlaced { key: String, why: String },
+    /// Ask again: the control node is away, or was asked what it can't answer.
+    #[error("the control node: {0}")]
+    Control(String),
 }
 
 impl ClusterError {
@@ -50,6 +56,8 @@ impl ClusterError {
             Self::BadArguments { .. } => "FLT-C005",
             Self::Start { .. } => "FLT-C006",
             Self::KeyTaken(_) => "FLT-C007",
+            Self::NotPlaced { .. } => "FLT-C008",
+            Self::Control(_) => "FLT-C009",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::ClusterError;
-use crate::actor::{Actor, ActorAddr, System};
+use crate::actor::{Actor, ActorAddr, Life, System};
 use crate::codec::{self, Wire};
 use crate::supervise::{ChildOptions, Restart};
 
@@ -69,6 +69,7 @@ struct Inner {
 
 #[derive(Clone)]
 struct Started {
+    life: Life,
     order: Arc<SpawnOrder>,
     addr: Arc<OnceCell<ActorAddr>>,
 }
@@ -104,34 +105,48 @@ impl ActorKinds {
 
     /// Starts an actor, or gives the one that was started under this key.
     pub async fn start(&self, order: SpawnOrder) -> Result<ActorAddr, ClusterError> {
+        let known = self.started().get(&order.key).map(|started| started.life);
+        self.start_as(known.unwrap_or_else(Life::first), order).await
+    }
+
+    /// The same as a given life of an actor. An earlier life of it that still runs here is ended first.
+    pub(super) async fn start_as(&self, life: Life, order: SpawnOrder) -> Result<ActorAddr, ClusterError> {
         let known = || self.names().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let starter = self.0.kinds.get(&order.kind).cloned().ok_or_else(|| ClusterError::UnknownKind {
             name: order.kind.name.clone(),
             version: order.kind.version,
             known: known(),
         })?;
-        let entry = self.entry(&order)?;
-        let started = entry.addr.get_or_try_init(|| starter.start(&self.0.system, &order)).await.copied();
+        let earlier = self.started().get(&order.key).is_some_and(|started| started.life.precedes(&life));
+        if earlier {
+            self.stop(&order.key).await;
+        }
+        let entry = self.entry(life, &order)?;
+        let started = entry.addr.get_or_try_init(|| starter.start(&self.0.system, life, &order)).await.copied();
         if started.is_err() {
-            self.0.started.lock().unwrap_or_else(PoisonError::into_inner).remove(&order.key);
+            self.started().remove(&order.key);
         }
         started
     }
 
     /// Ends the actor that was started under this key; says whether there was one.
     pub async fn stop(&self, key: &str) -> bool {
-        let known = self.0.started.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        let known = self.started().remove(key);
         if known.is_some() {
             self.0.system.stop(&child_name(key)).await;
         }
         known.is_some()
     }
 
-    fn entry(&self, order: &SpawnOrder) -> Result<Started, ClusterError> {
-        let mut started = self.0.started.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Started { order: Arc::new(order.clone()), addr: Arc::default() };
+    fn started(&self) -> MutexGuard<'_, HashMap<String, Started>> {
+        self.0.started.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn entry(&self, life: Life, order: &SpawnOrder) -> Result<Started, ClusterError> {
+        let mut started = self.started();
+        let fresh = || Started { life, order: Arc::new(order.clone()), addr: Arc::default() };
         let entry = started.entry(order.key.clone()).or_insert_with(fresh).clone();
-        match *entry.order == *order {
+        match entry.life == life && *entry.order == *order {
             true => Ok(entry),
             false => Err(ClusterError::KeyTaken(order.key.clone())),
         }
@@ -143,8 +158,12 @@ fn child_name(key: &str) -> String {
 }
 
 trait Starter: Send + Sync {
-    fn start<'a>(&'a self, system: &'a System, order: &'a SpawnOrder)
-    -> BoxFuture<'a, Result<ActorAddr, ClusterError>>;
+    fn start<'a>(
+        &'a self,
+        system: &'a System,
+        life: Life,
+        order: &'a SpawnOrder,
+    ) -> BoxFuture<'a, Result<ActorAddr, ClusterError>>;
 }
 
 struct Of<A>(std::marker::PhantomData<fn() -> A>);
@@ -153,6 +172,7 @@ impl<A: ActorKind> Starter for Of<A> {
     fn start<'a>(
         &'a self,
         system: &'a System,
+        life: Life,
         order: &'a SpawnOrder,
     ) -> BoxFuture<'a, Result<ActorAddr, ClusterError>> {
         Box::pin(async move {
@@ -160,7 +180,7 @@ impl<A: ActorKind> Starter for Of<A> {
             let args: A::Args =
                 codec::decode(&order.args).map_err(|source| ClusterError::BadArguments { name: name(), source })?;
             let options = ChildOptions { restart: order.restart, ..ChildOptions::default() };
-            let started = system.spawn::<A>(child_name(&order.key), args, options).await;
+            let started = system.spawn_as::<A>(life, child_name(&order.key), args, options).await;
             started.map(|actor| actor.addr()).map_err(|source| ClusterError::Start { name: name(), source })
         })
     }

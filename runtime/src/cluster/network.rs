@@ -1,7 +1,7 @@
 //! The lanes of a node: made in pairs of connections, remade when they are lost, found by the references that need them.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::ClusterError;
 use super::hello::Hello;
-use crate::actor::{ActorAddr, Link, Message, Ref, System};
-use crate::id::{Incarnation, NodeId};
+use crate::actor::{ActorAddr, Inward, Link, Message, Ref, System};
+use crate::id::{ActorId, Incarnation, NodeId};
 use crate::lane::{LaneOptions, Peer, Routes};
 use crate::net::{Accepted, Endpoint, Plane, PlaneStream};
 
@@ -48,6 +48,7 @@ const HALVES: usize = 1024;
 pub struct Network(Arc<Inner>);
 
 struct Inner {
+    me: Weak<Self>,
     system: System,
     node: NodeId,
     incarnation: Incarnation,
@@ -55,6 +56,9 @@ struct Inner {
     options: NetworkOptions,
     peers: Mutex<HashMap<NodeId, Known>>,
     halves: Mutex<HashMap<(NodeId, Uuid), Half>>,
+    inward: Arc<Inward>,
+    /// Where actors are that have moved to another node, or begun anew there.
+    moved: RwLock<HashMap<ActorId, ActorAddr>>,
     ended: CancellationToken,
     tasks: TaskTracker,
 }
@@ -74,7 +78,8 @@ struct Half {
 impl Network {
     pub fn new(system: &System, incarnation: Incarnation, endpoint: Endpoint, options: NetworkOptions) -> Self {
         let node = endpoint.identity().node;
-        Self(Arc::new(Inner {
+        Self(Arc::new_cyclic(|me| Inner {
+            me: me.clone(),
             system: system.clone(),
             node,
             incarnation,
@@ -82,6 +87,8 @@ impl Network {
             options,
             peers: Mutex::default(),
             halves: Mutex::default(),
+            inward: Inward::new(system.home().clone()),
+            moved: RwLock::default(),
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -151,6 +158,25 @@ impl Network {
         self.0.peers().get(&node).is_some_and(|known| known.peer.is_up())
     }
 
+    /// Actors that live somewhere else by now. References follow them there.
+    pub fn moved(&self, to: impl IntoIterator<Item = ActorAddr>) {
+        let newer = |known: Option<&ActorAddr>, to: &ActorAddr| known.is_none_or(|at| at.generation < to.generation);
+        {
+            let mut moved = self.0.moved.write().unwrap_or_else(PoisonError::into_inner);
+            for to in to {
+                if newer(moved.get(&to.actor), &to) {
+                    moved.insert(to.actor, to);
+                }
+            }
+        }
+        self.0.peers().values().for_each(|known| known.peer.moved());
+    }
+
+    /// That actor has ended: there is nowhere to follow it to.
+    pub fn ended(&self, actor: ActorId) {
+        self.0.moved.write().unwrap_or_else(PoisonError::into_inner).remove(&actor);
+    }
+
     /// Ends all lanes.
     pub async fn stop(&self) {
         self.0.ended.cancel();
@@ -160,17 +186,7 @@ impl Network {
     }
 
     fn peer(&self, node: NodeId) -> Arc<Peer> {
-        let routes = || -> Weak<dyn Routes> {
-            let me: Weak<Inner> = Arc::downgrade(&self.0);
-            me
-        };
-        let mut peers = self.0.peers();
-        let fresh = || {
-            let peer = Peer::new(&self.0.system, node);
-            peer.set_routes(routes());
-            Known { peer, dialling: None }
-        };
-        peers.entry(node).or_insert_with(fresh).peer.clone()
+        self.0.acquaint(node)
     }
 }
 
@@ -220,16 +236,21 @@ impl Inner {
         };
         let theirs = self.in_time(introduce).await?;
         let Some((interactive, bulk)) = self.pair(node, theirs.pair, plane, stream)? else { return Ok(()) };
-        let peer = self.peers().get(&node).map(|known| known.peer.clone());
         // A node that this one doesn't know yet is a member all the same: it has the cluster's certificate.
-        let peer = peer.unwrap_or_else(|| self.acquaint(node));
+        let peer = self.acquaint(node);
         let why = peer.serve(theirs.incarnation, interactive, bulk, &self.options.lane).await;
         tracing::info!(%node, %why, "a lane has ended");
         Ok(())
     }
 
+    /// What is known of that node, or a first note of it.
     fn acquaint(&self, node: NodeId) -> Arc<Peer> {
-        let fresh = || Known { peer: Peer::new(&self.system, node), dialling: None };
+        let fresh = || {
+            let peer = Peer::new(&self.system, node);
+            let routes: Weak<dyn Routes> = self.me.clone();
+            peer.set_routes(routes);
+            Known { peer, dialling: None }
+        };
         self.peers().entry(node).or_insert_with(fresh).peer.clone()
     }
 
@@ -273,7 +294,14 @@ impl Inner {
 
 impl Routes for Inner {
     fn toward(&self, node: NodeId) -> Option<Arc<dyn Link>> {
-        let peer: Arc<dyn Link> = self.peers().get(&node)?.peer.clone();
-        Some(peer)
+        if node == self.node {
+            return Some(self.inward.clone());
+        }
+        Some(self.acquaint(node))
+    }
+
+    fn moved(&self, from: ActorAddr) -> Option<ActorAddr> {
+        let moved = self.moved.read().unwrap_or_else(PoisonError::into_inner);
+        moved.get(&from.actor).copied().filter(|to| to.generation > from.generation)
     }
 }

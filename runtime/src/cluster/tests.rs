@@ -228,3 +228,169 @@ async fn an_actor_is_started_once_for_a_key_and_wrong_orders_are_refused() {
     node.start("one", 9).await;
     node.die().await;
 }
+
+/// Carries control messages between the nodes of this process; a node that was taken out is not reached.
+#[derive(Clone, Default)]
+struct Hub(Arc<std::sync::Mutex<std::collections::HashMap<NodeId, ClusterNode>>>);
+
+struct Line {
+    hub: Hub,
+    from: NodeId,
+}
+
+impl Carrier for Line {
+    fn call(
+        &self,
+        to: NodeId,
+        message: Vec<u8>,
+        deadline: Duration,
+    ) -> futures::future::BoxFuture<'static, Result<Vec<u8>, CarrierError>> {
+        let nodes = self.hub.0.lock().unwrap();
+        let (from, target) = (self.from, nodes.get(&to).filter(|_| nodes.contains_key(&self.from)).cloned());
+        Box::pin(async move {
+            let target = target.ok_or_else(|| CarrierError::NotSent("no link".into()))?;
+            match tokio::time::timeout(deadline, target.handle(from, message)).await {
+                Ok(answer) => answer.map_err(CarrierError::Refused),
+                Err(_) => Err(CarrierError::Unknown("the deadline has passed".into())),
+            }
+        })
+    }
+}
+
+/// Three times as fast as a real cluster.
+fn fast() -> ClusterOptions {
+    let ms = Duration::from_millis;
+    let membership = crate::membership::MembershipOptions {
+        renew_every: ms(150),
+        lease: ms(1000),
+        fence_after: ms(800),
+        suspect_after: ms(650),
+        probe_timeout: ms(150),
+        ..Default::default()
+    };
+    ClusterOptions { membership, tick: ms(30), ..ClusterOptions::default() }
+}
+
+async fn member(node: &Node, hub: &Hub, role: Role, cpu_milli: u64) -> ClusterNode {
+    let amounts = crate::placement::Amounts { cpu_milli, ..Default::default() };
+    let setup = ClusterSetup {
+        role,
+        node: node.id,
+        incarnation: Incarnation(1),
+        facts: crate::membership::NodeFacts { addr: node.addr(), ..Default::default() },
+        totals: crate::placement::Resources { amounts, ..Default::default() },
+        kinds: node.kinds.clone(),
+        network: node.network.clone(),
+        carrier: Arc::new(Line { hub: hub.clone(), from: node.id }),
+        options: fast(),
+    };
+    let started = ClusterNode::start(&node.system, setup).await.unwrap();
+    hub.0.lock().unwrap().insert(node.id, started.clone());
+    started
+}
+
+fn one_cpu() -> crate::placement::Demand {
+    let request = crate::placement::Request { cpu_milli: 1000, ..Default::default() };
+    crate::placement::Demand { request, strategy: crate::placement::Strategy::Spread, ..Default::default() }
+}
+
+/// Three nodes; the first is the control node and offers nothing, so that all actors are on the others.
+async fn three() -> (Cluster, Hub, Vec<(Node, ClusterNode)>) {
+    let (cluster, hub) = (Cluster::new(), Hub::default());
+    let mut nodes: Vec<(Node, ClusterNode)> = Vec::new();
+    for n in 0..3 {
+        let node = cluster.node(NodeId::new_random(), 1).await;
+        let role = nodes.first().map_or(Role::Control, |(control, _)| Role::Member { control: control.id });
+        let cpu = if n == 0 { 0 } else { 20_000 };
+        let part = member(&node, &hub, role, cpu).await;
+        nodes.push((node, part));
+    }
+    let mut members = nodes[0].1.members();
+    let up = |members: &Vec<crate::membership::Member>| {
+        members.iter().filter(|m| m.state == crate::membership::MemberState::Alive).count() == 3
+    };
+    tokio::time::timeout(SOON, members.wait_for(up)).await.expect("all three are members").unwrap();
+    (cluster, hub, nodes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn actors_of_a_node_that_dies_begin_anew_elsewhere_and_references_follow_them() {
+    let (_cluster, hub, mut nodes) = three().await;
+    let control = nodes[0].1.clone();
+    assert!(nodes.iter().all(|(_, part)| part.may_start_effects()));
+    let mut counters: Vec<Ref<CounterMsg>> = Vec::new();
+    for n in 0..20 {
+        let key = format!("counter/{n}");
+        let spawned = control.spawn::<Counter>(&key, &n, Restart::Permanent, one_cpu(), SOON).await;
+        counters.push(spawned.unwrap());
+    }
+    let dying = nodes.pop().unwrap();
+    let on_dying = |counters: &[Ref<CounterMsg>]| counters.iter().filter(|c| c.addr().node == dying.0.id).count();
+    assert_eq!(on_dying(&counters), 10, "spread evenly");
+    for (n, counter) in counters.iter().enumerate() {
+        assert_eq!(counter.ask(SOON, CounterMsg::Get).await, Ok(n as u64));
+    }
+    hub.0.lock().unwrap().remove(&dying.0.id);
+    let died = std::time::Instant::now();
+    dying.1.stop().await;
+    assert!(!dying.1.may_start_effects());
+    dying.0.die().await;
+    for (n, counter) in counters.iter().enumerate() {
+        // Each is told to wait for its actor, not that it is gone.
+        let answer = tokio::time::timeout(SOON, async {
+            loop {
+                match counter.ask(SOON, CounterMsg::Get).await {
+                    Ok(value) => break value,
+                    Err(AskError::NotSent(_) | AskError::Unknown(_)) => tokio::task::yield_now().await,
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        });
+        assert_eq!(answer.await.expect("it lives again"), n as u64);
+        assert_eq!(counter.addr().node, nodes[1].0.id);
+    }
+    assert!(died.elapsed() > fast().membership.fence_after, "not before the lease was over");
+    let found: Ref<CounterMsg> = nodes[1].1.find("counter/3").await.unwrap().unwrap();
+    assert_eq!(found.ask(SOON, CounterMsg::Get).await, Ok(3));
+    control.stop_actor("counter/3").await.unwrap();
+    assert!(control.find::<CounterMsg>("counter/3").await.unwrap().is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_cut_off_fences_itself_and_is_one_of_us_no_more() {
+    let (_cluster, hub, nodes) = three().await;
+    let (node, part) = &nodes[2];
+    let counter = part.spawn::<Counter>("c", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap();
+    counter.tell(CounterMsg::Add(1)).await.unwrap();
+    let cut = hub.0.lock().unwrap().remove(&node.id).unwrap();
+    let mut standing = part.standing();
+    tokio::time::timeout(SOON, standing.wait_for(|s| *s == Standing::Fenced)).await.expect("it fences itself").unwrap();
+    assert!(!part.may_start_effects());
+    let mut members = nodes[0].1.members();
+    let dead = |members: &Vec<crate::membership::Member>| {
+        members.iter().any(|m| m.node == node.id && m.state == crate::membership::MemberState::Dead)
+    };
+    tokio::time::timeout(SOON, members.wait_for(dead)).await.expect("its lease ends").unwrap();
+    hub.0.lock().unwrap().insert(node.id, cut);
+    let rejoin = |standing: &Standing| matches!(standing, Standing::MustRejoin { .. });
+    tokio::time::timeout(SOON, standing.wait_for(rejoin)).await.expect("it is told").unwrap();
+    assert!(!part.may_start_effects());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_that_fits_nowhere_is_refused_with_the_reason_and_a_key_means_one_actor() {
+    let (_cluster, _hub, nodes) = three().await;
+    let part = &nodes[1].1;
+    let huge = crate::placement::Request { cpu_milli: 64_000, ..Default::default() };
+    let demand = crate::placement::Demand { request: huge, ..Default::default() };
+    let refused = part.spawn::<Counter>("huge", &1, Restart::Permanent, demand, SOON).await.unwrap_err();
+    assert_eq!(refused.code(), "FLT-C008");
+    assert!(refused.to_string().contains("cpu"), "{refused}");
+    let one = part.spawn::<Counter>("one", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap();
+    let again = nodes[2].1.spawn::<Counter>("one", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap();
+    assert_eq!(one.addr(), again.addr());
+    let other = part.spawn::<Counter>("one", &2, Restart::Permanent, one_cpu(), SOON).await.unwrap_err();
+    assert!(other.to_string().contains("key"), "{other}");
+    let failing = part.spawn::<Counter>("bad", &u64::MAX, Restart::Permanent, one_cpu(), SOON).await.unwrap_err();
+    assert!(failing.to_string().contains("no counter begins there"), "{failing}");
+}

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::{Instant, timeout_at};
 
 use super::session::Session;
 use super::{LaneError, LaneOptions};
@@ -15,8 +18,10 @@ use crate::id::{Incarnation, NodeId};
 pub struct Peer {
     node: NodeId,
     home: Home,
-    ports: PortTable,
     lane: RwLock<Option<Lane>>,
+    /// A lane was made or an actor has moved.
+    changed: Notify,
+    parking: Semaphore,
     /// Finds the way to nodes other than this one, for references that came from here.
     routes: Mutex<Option<Weak<dyn Routes>>>,
     me: Weak<Self>,
@@ -28,10 +33,18 @@ struct Lane {
     session: Arc<Session>,
 }
 
-/// Knows the ways to nodes.
+/// Knows the ways to nodes, and where actors have gone.
 pub(crate) trait Routes: Send + Sync {
     fn toward(&self, node: NodeId) -> Option<Arc<dyn Link>>;
+
+    /// Where an actor is by now, if that isn't where this address says.
+    fn moved(&self, from: ActorAddr) -> Option<ActorAddr>;
 }
+
+/// How long a message waits for a lane, or for its actor to begin anew elsewhere.
+const PARKED: Duration = Duration::from_secs(10);
+/// Messages to one node that may wait so; one more is told to try later.
+const PARKING_LOTS: usize = 1024;
 
 impl Peer {
     /// The way to `node`; no lane leads there yet.
@@ -39,8 +52,9 @@ impl Peer {
         Arc::new_cyclic(|me| Self {
             node,
             home: system.home().clone(),
-            ports: PortTable::default(),
             lane: RwLock::default(),
+            changed: Notify::new(),
+            parking: Semaphore::new(PARKING_LOTS),
             routes: Mutex::default(),
             me: me.clone(),
         })
@@ -62,9 +76,10 @@ impl Peer {
         let (session, ended) = Session::start(interactive, bulk, link, self.home.clone(), options);
         let lane = Lane { incarnation, session: session.clone() };
         let before = self.lane.write().unwrap_or_else(PoisonError::into_inner).replace(lane);
+        self.changed.notify_waiters();
         if let Some(before) = before {
             before.session.end();
-            self.ports.clear();
+            self.home.ports().clear(self.node);
         }
         // Whoever drops this future ends the lane.
         let guard = EndOnDrop(&session);
@@ -75,7 +90,7 @@ impl Peer {
             *lane = None;
             drop(lane);
             // Nobody will answer what was asked over it.
-            self.ports.clear();
+            self.home.ports().clear(self.node);
         }
         why
     }
@@ -108,7 +123,55 @@ impl Peer {
 
     /// How many questions wait for an answer from that node.
     pub fn waiting(&self) -> usize {
-        self.ports.waiting()
+        self.home.ports().waiting_for(self.node)
+    }
+
+    /// Actors have moved: who waits for one of them may go on.
+    pub(crate) fn moved(&self) {
+        self.changed.notify_waiters();
+    }
+
+    fn routes(&self) -> Option<Arc<dyn Routes>> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+    }
+
+    /// The lane to that life of the node, or where the actor is instead.
+    fn way(&self, to: ActorAddr) -> Result<Arc<Session>, Refusal> {
+        let why = match self.lane(to) {
+            Ok(session) => return Ok(session),
+            Err(why) => why,
+        };
+        Err(self.routes().and_then(|routes| routes.moved(to)).map_or(why, Refusal::Moved))
+    }
+
+    /// Like [`Peer::way`], but waits for a lane where there is none.
+    async fn wait_for_way(&self, to: ActorAddr) -> Result<Arc<Session>, Refusal> {
+        // Without routes nobody makes lanes, and nobody tells of moves.
+        let hopeless = |refusal: &Refusal| !matches!(refusal, Refusal::NotSent(_)) || self.routes().is_none();
+        match self.way(to) {
+            Err(refusal) if !hopeless(&refusal) => {}
+            found => return found,
+        }
+        let Ok(_lot) = self.parking.try_acquire() else { return Err(Refusal::Busy) };
+        let until = Instant::now() + PARKED;
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            match self.way(to) {
+                Err(refusal) if !hopeless(&refusal) => {
+                    if timeout_at(until, changed).await.is_err() {
+                        return Err(refusal);
+                    }
+                }
+                found => return found,
+            }
+        }
+    }
+
+    fn elsewhere(&self, to: ActorAddr) -> Option<Result<Arc<dyn Link>, Refusal>> {
+        let no_way = || Refusal::NotSent(format!("no way leads to node {}", to.node));
+        (to.node != self.node).then(|| self.toward(to).ok_or_else(no_way))
     }
 
     fn lane(&self, to: ActorAddr) -> Result<Arc<Session>, Refusal> {
@@ -138,11 +201,19 @@ impl Drop for EndOnDrop<'_> {
 
 impl Link for Peer {
     fn deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> BoxFuture<'_, Result<(), Refusal>> {
-        Box::pin(async move { self.lane(to)?.send(to, kind, parcel).await })
+        Box::pin(async move {
+            match self.elsewhere(to) {
+                Some(link) => link?.deliver(to, kind, parcel).await,
+                None => self.wait_for_way(to).await?.send(to, kind, parcel).await,
+            }
+        })
     }
 
     fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
-        self.lane(to)?.try_send(to, kind, parcel)
+        match self.elsewhere(to) {
+            Some(link) => link?.try_deliver(to, kind, parcel),
+            None => self.way(to)?.try_send(to, kind, parcel),
+        }
     }
 
     fn answer(&self, port: PortToken, answer: Option<Parcel>) {
@@ -153,7 +224,11 @@ impl Link for Peer {
     }
 
     fn ports(&self) -> &PortTable {
-        &self.ports
+        self.home.ports()
+    }
+
+    fn node(&self) -> Option<NodeId> {
+        Some(self.node)
     }
 
     fn toward(&self, addr: ActorAddr) -> Option<Arc<dyn Link>> {
@@ -161,8 +236,7 @@ impl Link for Peer {
             let me: Arc<dyn Link> = self.me.upgrade()?;
             return Some(me);
         }
-        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        routes?.upgrade()?.toward(addr.node)
+        self.routes()?.toward(addr.node)
     }
 
     fn home(&self) -> Option<&Home> {

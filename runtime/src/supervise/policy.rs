@@ -45,11 +45,14 @@ impl Default for Intensity {
 }
 
 /// How long to wait before a restart: doubled with each failure in a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Backoff {
     /// Before the first restart. Default 50 ms.
+    #[serde(with = "humantime_serde")]
     pub initial: Duration,
     /// Never longer than this. Default 5 s.
+    #[serde(with = "humantime_serde")]
     pub max: Duration,
     /// Part of the delay that chance decides, 0 to 1, so that what failed together doesn't
     /// come back together. Default 0.2.

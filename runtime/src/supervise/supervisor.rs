@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::driver::{Child, Driver, Order, Running, Started};
 use super::policy::{ChildOptions, SupervisorOptions};
-use crate::actor::{Actor, ActorError, Home, Lifeline, Ref, Slot, start_child};
+use crate::actor::{Actor, ActorError, Home, Life, Lifeline, Ref, Slot, start_child};
 
 /// Cheap to clone; made for each parent when it starts its first child.
 #[derive(Clone)]
@@ -42,7 +42,18 @@ impl Supervisor {
         args: A::Args,
         options: ChildOptions,
     ) -> Result<Ref<A::Msg>, ActorError> {
-        let slot = self.home.settle::<A::Msg>(name.clone(), options.mailbox);
+        self.spawn_as::<A>(Life::first(), name, args, options).await
+    }
+
+    /// The same for an actor that may have lived before.
+    pub(crate) async fn spawn_as<A: Actor>(
+        &self,
+        life: Life,
+        name: String,
+        args: A::Args,
+        options: ChildOptions,
+    ) -> Result<Ref<A::Msg>, ActorError> {
+        let slot = self.home.settle::<A::Msg>(name.clone(), options.mailbox, life);
         let child = Box::new(ChildOf::<A> { args, slot: slot.clone(), home: self.home.clone() });
         let (reply, started) = oneshot::channel();
         let order = Order::Spawn { name, child, options, reply };

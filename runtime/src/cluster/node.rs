@@ -1,0 +1,298 @@
+//! A node of a cluster: the one thing that a program starts, and asks for actors.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::ClusterError;
+use super::carrier::{Carrier, CarrierError};
+use super::control::{Control, ControlArgs, ControlMsg};
+use super::kinds::{ActorKind, ActorKinds, SpawnOrder};
+use super::member::{LeaseClock, MemberActor, MemberArgs, MemberMsg, Standing};
+use super::message::{Answer, ControlAnswer, Said, SpawnRequest, ToControl};
+use super::network::Network;
+use super::options::ClusterOptions;
+use crate::actor::{Message, Ref, System};
+use crate::codec;
+use crate::id::{Incarnation, NodeId};
+use crate::membership::{Member, NodeFacts};
+use crate::placement::{Demand, Resources};
+use crate::supervise::{ChildOptions, Restart};
+
+/// What a node is in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It keeps the others together, and runs actors like them.
+    Control,
+    /// It belongs to the cluster of that control node.
+    Member { control: NodeId },
+}
+
+/// What a node is started with.
+pub struct ClusterSetup {
+    pub role: Role,
+    pub node: NodeId,
+    pub incarnation: Incarnation,
+    /// What it says of itself.
+    pub facts: NodeFacts,
+    /// What it offers.
+    pub totals: Resources,
+    /// What it can start.
+    pub kinds: ActorKinds,
+    pub network: Network,
+    pub carrier: Arc<dyn Carrier>,
+    pub options: ClusterOptions,
+}
+
+/// A node of a cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct ClusterNode(Arc<Inner>);
+
+struct Inner {
+    node: NodeId,
+    control_node: NodeId,
+    system: System,
+    network: Network,
+    carrier: Arc<dyn Carrier>,
+    options: ClusterOptions,
+    control: Option<Ref<ControlMsg>>,
+    member: Ref<MemberMsg>,
+    lease: LeaseClock,
+    standing: watch::Receiver<Standing>,
+    members: watch::Receiver<Vec<Member>>,
+    ended: CancellationToken,
+    tasks: TaskTracker,
+}
+
+const CONTROL: &str = "cluster-control";
+const MEMBER: &str = "cluster-member";
+
+impl ClusterNode {
+    /// Starts the node's part in the cluster; it joins by itself as soon as the carrier reaches the control node.
+    pub async fn start(system: &System, setup: ClusterSetup) -> Result<Self, ClusterError> {
+        let ClusterSetup { role, node, incarnation, facts, totals, kinds, network, carrier, options } = setup;
+        let failed = |source| ClusterError::Start { name: "cluster".into(), source };
+        let (members, seen) = watch::channel(Vec::new());
+        let (standing, stands) = watch::channel(Standing::Joining);
+        let lease = LeaseClock::default();
+        // What a call to this very node goes to; it is filled in below.
+        let home = Arc::new(Homing { node, carrier: carrier.clone(), me: std::sync::OnceLock::new() });
+        let to_all: Arc<dyn Carrier> = home.clone();
+        let control = match role {
+            Role::Member { .. } => None,
+            Role::Control => {
+                let args = ControlArgs {
+                    options: options.clone(),
+                    incarnation,
+                    carrier: to_all.clone(),
+                    members: Arc::new(members),
+                };
+                Some(system.spawn::<Control>(CONTROL, args, ChildOptions::default()).await.map_err(failed)?)
+            }
+        };
+        let control_node = match role {
+            Role::Control => node,
+            Role::Member { control } => control,
+        };
+        let args = MemberArgs {
+            options: options.clone(),
+            incarnation,
+            facts,
+            totals,
+            control: control_node,
+            carrier: to_all.clone(),
+            network: network.clone(),
+            kinds,
+            lease: lease.clone(),
+            standing: Arc::new(standing),
+        };
+        let member = system.spawn::<MemberActor>(MEMBER, args, ChildOptions::default()).await.map_err(failed)?;
+        let me = Self(Arc::new(Inner {
+            node,
+            control_node,
+            system: system.clone(),
+            network,
+            carrier: to_all,
+            options,
+            control,
+            member,
+            lease,
+            standing: stands,
+            members: seen,
+            ended: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }));
+        let _ = home.me.set(Arc::downgrade(&me.0));
+        me.0.tasks.spawn(tick(me.0.clone()));
+        Ok(me)
+    }
+
+    /// Takes a control message of another node, which the carrier has authenticated; gives the answer to it.
+    pub async fn handle(&self, from: NodeId, message: Vec<u8>) -> Result<Vec<u8>, String> {
+        self.0.handle(from, &message).await
+    }
+
+    /// The carrier has got, or lost, its link to that node.
+    pub async fn link(&self, node: NodeId, up: bool) {
+        if let Some(control) = &self.0.control {
+            // It ends only with this node.
+            let _ = control.tell(ControlMsg::Link { node, up }).await;
+        }
+    }
+
+    /// Has an actor started somewhere in the cluster, and gives a reference to it that follows it wherever it goes.
+    ///
+    /// `key` names it in the whole cluster: asked for again with the same key and arguments, it is the same actor. When
+    /// its node is lost it begins anew elsewhere from its arguments, unless `restart` is [`Restart::Temporary`].
+    /// Waits up to `deadline` for a place.
+    pub async fn spawn<A: ActorKind>(
+        &self,
+        key: &str,
+        args: &A::Args,
+        restart: Restart,
+        demand: Demand,
+        deadline: Duration,
+    ) -> Result<Ref<A::Msg>, ClusterError> {
+        let order = SpawnOrder::new::<A>(key, args, restart)?;
+        match self.0.ask_control(ToControl::Spawn(SpawnRequest { order, demand }), deadline).await? {
+            ControlAnswer::Spawned(Ok(addr)) => Ok(self.0.network.reference(addr)),
+            ControlAnswer::Spawned(Err(why)) => Err(ClusterError::NotPlaced { key: key.to_owned(), why }),
+            _ => Err(ClusterError::Control("it answered another question".into())),
+        }
+    }
+
+    /// A reference to an actor that was started under this key, wherever it runs now.
+    pub async fn find<M: Message>(&self, key: &str) -> Result<Option<Ref<M>>, ClusterError> {
+        let find = ToControl::Find { key: key.to_owned() };
+        match self.0.ask_control(find, self.0.options.call_deadline).await? {
+            ControlAnswer::Found(addr) => Ok(addr.map(|addr| self.0.network.reference(addr))),
+            _ => Err(ClusterError::Control("it answered another question".into())),
+        }
+    }
+
+    /// Ends an actor of the cluster; one that isn't there is ended already.
+    pub async fn stop_actor(&self, key: &str) -> Result<(), ClusterError> {
+        let stop = ToControl::Stop { key: key.to_owned() };
+        self.0.ask_control(stop, self.0.options.call_deadline).await.map(drop)
+    }
+
+    /// Gives that node no new work. On the control node only.
+    pub async fn drain(&self, node: NodeId) -> Result<(), ClusterError> {
+        let Some(control) = &self.0.control else {
+            return Err(ClusterError::Control("only the control node can drain a node".into()));
+        };
+        control.tell(ControlMsg::Drain(node)).await.map_err(|e| ClusterError::Control(e.to_string()))
+    }
+
+    /// Whether an effect may start now: this node holds its lease. Asked before each effect.
+    pub fn may_start_effects(&self) -> bool {
+        self.0.lease.holds()
+    }
+
+    /// How this node stands with its cluster.
+    pub fn standing(&self) -> watch::Receiver<Standing> {
+        self.0.standing.clone()
+    }
+
+    /// The members as the control node sees them; empty elsewhere.
+    pub fn members(&self) -> watch::Receiver<Vec<Member>> {
+        self.0.members.clone()
+    }
+
+    /// Leaves the cluster in good order: says so, then ends.
+    pub async fn leave(&self) {
+        let _ = self.0.member.tell(MemberMsg::Leave).await;
+        self.stop().await;
+    }
+
+    /// Ends this node's part without a word, as a crash would.
+    pub async fn stop(&self) {
+        self.0.ended.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.system.stop(MEMBER).await;
+        self.0.system.stop(CONTROL).await;
+    }
+}
+
+impl Inner {
+    async fn ask_control(&self, what: ToControl, deadline: Duration) -> Result<ControlAnswer, ClusterError> {
+        let lost = |e: CarrierError| ClusterError::Control(e.to_string());
+        let unreadable = |e: codec::CodecError| ClusterError::Control(e.to_string());
+        let message = codec::encode(&Said::ToControl(what)).map_err(unreadable)?;
+        let answer = self.carrier.call(self.control_node, message, deadline).await.map_err(lost)?;
+        match codec::decode(&answer).map_err(unreadable)? {
+            Answer::Control(answer) => Ok(answer),
+            _ => Err(ClusterError::Control("it answered another question".into())),
+        }
+    }
+
+    async fn handle(&self, from: NodeId, message: &[u8]) -> Result<Vec<u8>, String> {
+        let said: Said = codec::decode(message).map_err(|e| e.to_string())?;
+        let answer = match (said, &self.control) {
+            (Said::AreYouThere, _) => Answer::Here,
+            (Said::ToControl(what), Some(control)) => {
+                // Spawns wait for a place as long as the caller does, who has a deadline of its own.
+                let asked = control.ask(LONGEST, |reply| ControlMsg::Said { from, what, reply }).await;
+                Answer::Control(asked.map_err(|e| e.to_string())?)
+            }
+            (Said::ToControl(_), None) => return Err("this isn't the control node".into()),
+            (Said::ToNode(_), _) if from != self.control_node => return Err("only the control node says that".into()),
+            (Said::ToNode(what), _) => {
+                let asked = self.member.ask(LONGEST, |reply| MemberMsg::Told { what, reply }).await;
+                Answer::Node(asked.map_err(|e| e.to_string())?)
+            }
+        };
+        codec::encode(&answer).map_err(|e| e.to_string())
+    }
+}
+
+/// No call waits longer for its answer, whatever its caller says.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+async fn tick(inner: Arc<Inner>) {
+    let mut ticks = tokio::time::interval(inner.options.tick);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            () = inner.ended.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        // A full mailbox will be ticked the next time.
+        let _ = inner.member.try_tell(MemberMsg::Tick);
+        if let Some(control) = &inner.control {
+            let _ = control.try_tell(ControlMsg::Tick);
+        }
+    }
+}
+
+/// Calls to this very node don't go over the network.
+struct Homing {
+    node: NodeId,
+    carrier: Arc<dyn Carrier>,
+    me: std::sync::OnceLock<std::sync::Weak<Inner>>,
+}
+
+impl Carrier for Homing {
+    fn call(
+        &self,
+        to: NodeId,
+        message: Vec<u8>,
+        deadline: Duration,
+    ) -> futures::future::BoxFuture<'static, Result<Vec<u8>, CarrierError>> {
+        if to != self.node {
+            return self.carrier.call(to, message, deadline);
+        }
+        let (node, me) = (self.node, self.me.get().and_then(std::sync::Weak::upgrade));
+        Box::pin(async move {
+            let me = me.ok_or_else(|| CarrierError::NotSent("this node is starting, or ending".into()))?;
+            match tokio::time::timeout(deadline, me.handle(node, &message)).await {
+                Ok(answer) => answer.map_err(CarrierError::Refused),
+                Err(_) => Err(CarrierError::Unknown("the deadline has passed".into())),
+            }
+        })
+    }
+}
