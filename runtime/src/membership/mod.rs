@@ -41,6 +41,9 @@ mod control_tests;
 #[cfg(test)]
 mod node_tests;
 
+#[cfg(test)]
+mod message_tests;
+
 pub use control::{ControlCommand, ControlCore};
 pub use known::{KnownMember, MemberEvent, Standing, SuspicionReason};
 pub use life::{Member, MemberState, Suspicion};
