@@ -154,7 +154,8 @@ impl ControlCore {
         commands
     }
 
-    /// There is a link to this incarnation again. It counts as recovered with its next renewal.
+    /// There is a link to this incarnation again (after a restart of ours: for the first time). If it was
+    /// suspect, it counts as recovered with its next renewal.
     pub fn on_link_up(&mut self, node: NodeId, incarnation: Incarnation, now: Duration) {
         self.settle(now);
         if let Some(life) = self.living(node, incarnation) {

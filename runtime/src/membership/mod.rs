@@ -28,6 +28,12 @@ mod options;
 mod phi;
 
 #[cfg(test)]
+mod control_tests;
+#[cfg(test)]
+mod message_tests;
+#[cfg(test)]
+mod node_tests;
+#[cfg(test)]
 mod options_tests;
 #[cfg(test)]
 mod phi_tests;
@@ -36,15 +42,9 @@ mod properties_tests;
 #[cfg(test)]
 mod simulation;
 
-#[cfg(test)]
-mod control_tests;
-#[cfg(test)]
-mod node_tests;
-
 pub use control::{ControlCommand, ControlCore};
 pub use known::{KnownMember, MemberEvent, Standing, SuspicionReason};
 pub use life::{Member, MemberState, Suspicion};
 pub use message::{Grant, NodeFacts, NodeLoad, Refusal, RefusalReason, Renewal};
 pub use node::{NodeCommand, NodeCore};
 pub use options::{MembershipOptions, MembershipOptionsError};
-pub use phi::{MAX_LEVEL, Rhythm};

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use super::*;
+use super::MembershipOptions;
+use super::phi::{MAX_LEVEL, Rhythm};
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)

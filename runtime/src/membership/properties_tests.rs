@@ -53,7 +53,7 @@ fn starved() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
     fn no_node_acts_once_it_was_called_dead_and_all_are_back_after_healing(plan in troubled()) {

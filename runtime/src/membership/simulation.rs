@@ -230,9 +230,10 @@ impl World {
             if self.suffers(Fault::Freeze(n)) {
                 continue;
             }
-            let ready = self.nodes[n].ready_at.take_if(|at| *at <= self.now).is_some();
-            let ready = ready.then(|| self.with_node(n, |core, now| core.on_ready(now))).unwrap_or_default();
-            self.obey_node(n, ready)?;
+            if self.nodes[n].ready_at.take_if(|at| *at <= self.now).is_some() {
+                let commands = self.with_node(n, |core, now| core.on_ready(now));
+                self.obey_node(n, commands)?;
+            }
             let commands = self.with_node(n, |core, now| core.tick(now));
             self.obey_node(n, commands)?;
         }
