@@ -45,7 +45,7 @@ impl Link for Inward {
 
     fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
         let (slot, packet) = self.arrive(to, kind, &parcel)?;
-        slot.try_deliver(packet, &self.link()?).map_err(|(refusal, _)| refusal)
+        slot.try_deliver(packet, &self.link()?).map_err(Into::into)
     }
 
     fn answer(&self, port: PortToken, answer: Option<Parcel>) {

@@ -121,7 +121,7 @@ impl Link for Loopback {
 
     fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
         let packet = through(to, kind, parcel)?;
-        self.slot(packet.to)?.try_deliver(packet, &self.link()?).map_err(|(refusal, _)| refusal)
+        self.slot(packet.to)?.try_deliver(packet, &self.link()?).map_err(Into::into)
     }
 
     fn answer(&self, port: PortToken, answer: Option<Parcel>) {

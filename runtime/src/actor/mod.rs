@@ -45,7 +45,7 @@ pub(crate) use inward::Inward;
 pub(crate) use lifeline::Lifeline;
 pub(crate) use slot::{MAILBOX, Slot};
 pub(crate) use slot::{Tally, Toll};
-pub(crate) use system::{AnySlot, Home, Life, Packet};
+pub(crate) use system::{AnySlot, Home, Life, Packet, Undelivered};
 
 use crate::codec::Wire;
 use crate::supervise::SupervisorOptions;

@@ -13,6 +13,7 @@ use super::crossing::{self, LeftPorts, Link, Parcel, Refusal};
 use super::error::{AskError, SendError};
 use super::reply::ReplyTo;
 use super::slot::Slot;
+use super::system::Home;
 use crate::codec::Wire;
 
 /// A reference to an actor: cheap to clone, sendable in messages, good over the actor's restarts.
@@ -102,6 +103,11 @@ impl<M: Send + 'static> Ref<M> {
 
     pub(crate) fn here(slot: Arc<Slot<M>>) -> Self {
         Self { target: Target::Here(slot) }
+    }
+
+    /// A local reference where the actor lives here; else one that sends over `link`.
+    pub(crate) fn resolve(addr: ActorAddr, home: Option<&Home>, link: Option<Arc<dyn Link>>) -> Self {
+        Self { target: Target::resolve(addr, home, link) }
     }
 
     pub(crate) fn there(addr: ActorAddr, link: Arc<dyn Link>) -> Self {
@@ -199,10 +205,16 @@ impl<M: Send + 'static> From<&Target<M>> for ActorAddr {
 impl<M: Send + 'static> From<ActorAddr> for Target<M> {
     fn from(addr: ActorAddr) -> Self {
         let came_over = crossing::current_link();
-        let slot = came_over.as_ref().and_then(|link| link.home()?.find(addr)?.as_any().downcast().ok());
-        match slot {
+        let home = came_over.as_ref().and_then(|link| link.home());
+        Self::resolve(addr, home, came_over.as_ref().and_then(|link| link.toward(addr)))
+    }
+}
+
+impl<M: Send + 'static> Target<M> {
+    fn resolve(addr: ActorAddr, home: Option<&Home>, link: Option<Arc<dyn Link>>) -> Self {
+        match home.and_then(|home| home.find(addr)?.as_any().downcast().ok()) {
             Some(slot) => Self::Here(slot),
-            None => Self::remote(addr, came_over.and_then(|link| link.toward(addr))),
+            None => Self::remote(addr, link),
         }
     }
 }

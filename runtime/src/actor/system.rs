@@ -150,9 +150,25 @@ pub(crate) trait AnySlot: Send + Sync {
     ) -> BoxFuture<'a, Result<(), Refusal>>;
 
     /// Decodes and queues a message if there is room now. Gives the packet back where there isn't.
-    fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), (Refusal, Option<Packet>)>;
+    fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), Undelivered>;
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// Why a message isn't in the mailbox.
+pub(crate) enum Undelivered {
+    /// There is no room now; here it is back.
+    Full(Box<Packet>),
+    Refused(Refusal),
+}
+
+impl From<Undelivered> for Refusal {
+    fn from(why: Undelivered) -> Self {
+        match why {
+            Undelivered::Full(_) => Self::Busy,
+            Undelivered::Refused(refusal) => refusal,
+        }
+    }
 }
 
 /// An encoded message on its way into a slot.
@@ -178,10 +194,11 @@ impl<M: Message> AnySlot for Slot<M> {
         })
     }
 
-    fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), (Refusal, Option<Packet>)> {
+    fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), Undelivered> {
         match self.try_permit() {
-            Ok(room) => self.open(packet, link, room).map_err(|refusal| (refusal, None)),
-            Err(e) => Err((refused(e), Some(packet))),
+            Ok(room) => self.open(packet, link, room).map_err(Undelivered::Refused),
+            Err(SendError::Busy) => Err(Undelivered::Full(Box::new(packet))),
+            Err(e) => Err(Undelivered::Refused(refused(e))),
         }
     }
 

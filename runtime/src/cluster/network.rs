@@ -28,13 +28,22 @@ pub struct NetworkOptions {
     /// Pause before a lane that was lost, or couldn't be made, is tried again; doubled up to 2 s. Default 50 ms.
     #[serde(with = "humantime_serde")]
     pub retry: Duration,
+    /// How long a message waits for a lane that is being made, or for its actor to begin anew on another node; then its
+    /// sender is told that it wasn't sent. Longer than a lease. Default 10 s.
+    #[serde(with = "humantime_serde")]
+    pub parked: Duration,
     /// Bounds and batches of each lane.
     pub lane: LaneOptions,
 }
 
 impl Default for NetworkOptions {
     fn default() -> Self {
-        Self { hello_deadline: Duration::from_secs(5), retry: Duration::from_millis(50), lane: LaneOptions::default() }
+        Self {
+            hello_deadline: Duration::from_secs(5),
+            retry: Duration::from_millis(50),
+            parked: Duration::from_secs(10),
+            lane: LaneOptions::default(),
+        }
     }
 }
 
@@ -149,8 +158,7 @@ impl Network {
 
     /// A reference to an actor of any node.
     pub fn reference<M: Message>(&self, addr: ActorAddr) -> Ref<M> {
-        let peer = self.peer(addr.node);
-        peer.reference(addr)
+        Ref::resolve(addr, Some(self.0.system.home()), self.0.toward(addr.node))
     }
 
     /// Whether a lane leads to that node now.
@@ -246,9 +254,8 @@ impl Inner {
     /// What is known of that node, or a first note of it.
     fn acquaint(&self, node: NodeId) -> Arc<Peer> {
         let fresh = || {
-            let peer = Peer::new(&self.system, node);
             let routes: Weak<dyn Routes> = self.me.clone();
-            peer.set_routes(routes);
+            let peer = Peer::with_routes(&self.system, node, Some(routes), self.options.parked);
             Known { peer, dialling: None }
         };
         self.peers().entry(node).or_insert_with(fresh).peer.clone()

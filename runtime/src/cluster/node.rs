@@ -52,7 +52,6 @@ pub struct ClusterSetup {
 pub struct ClusterNode(Arc<Inner>);
 
 struct Inner {
-    node: NodeId,
     control_node: NodeId,
     system: System,
     network: Network,
@@ -111,7 +110,6 @@ impl ClusterNode {
         };
         let member = system.spawn::<MemberActor>(MEMBER, args, ChildOptions::default()).await.map_err(failed)?;
         let me = Self(Arc::new(Inner {
-            node,
             control_node,
             system: system.clone(),
             network,

@@ -92,7 +92,11 @@ impl Cluster {
         let gate = Arc::new(|_: NodeId| true);
         let planes = [Plane::Lane, Plane::Bulk];
         let (listener, mut accepted) = endpoint.listen("127.0.0.1:0".parse().unwrap(), &planes, gate).unwrap();
-        let options = NetworkOptions { retry: Duration::from_millis(5), ..NetworkOptions::default() };
+        let options = NetworkOptions {
+            retry: Duration::from_millis(5),
+            parked: Duration::from_millis(300),
+            ..NetworkOptions::default()
+        };
         let network = Network::new(&system, incarnation, endpoint, options);
         let taking = network.clone();
         let accepting = tokio::spawn(async move {

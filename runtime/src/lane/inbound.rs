@@ -13,7 +13,9 @@ use tokio_util::task::TaskTracker;
 use super::frame::{Header, Kind};
 use super::writer::{Body, Out};
 use super::{LaneError, LaneOptions};
-use crate::actor::{ActorAddr, AnySlot, Arrived, Home, KindId, Link, Packet, PortToken, Refusal, Tally, Toll};
+use crate::actor::{
+    ActorAddr, AnySlot, Arrived, Home, KindId, Link, Packet, PortToken, Refusal, Tally, Toll, Undelivered,
+};
 use crate::codec;
 
 /// How long a message that has arrived waits for room in a full mailbox: as long as its actor lives.
@@ -170,8 +172,8 @@ impl Inbound {
             true => packet,
             false => match slot.try_deliver(packet, link) {
                 Ok(()) => return,
-                Err((Refusal::Busy, Some(packet))) => packet,
-                Err((refusal, _)) => return self.refuse(destination, port, &refusal),
+                Err(Undelivered::Full(packet)) => *packet,
+                Err(Undelivered::Refused(refusal)) => return self.refuse(destination, port, &refusal),
             },
         };
         order.full.push_back((full, port));

@@ -1,7 +1,7 @@
 //! Another node, as the references to its actors see it.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -23,7 +23,9 @@ pub struct Peer {
     changed: Notify,
     parking: Semaphore,
     /// Finds the way to nodes other than this one, for references that came from here.
-    routes: Mutex<Option<Weak<dyn Routes>>>,
+    routes: Option<Weak<dyn Routes>>,
+    /// How long a message waits for a lane, or for its actor to begin anew elsewhere.
+    parked: Duration,
     me: Weak<Self>,
 }
 
@@ -41,21 +43,30 @@ pub(crate) trait Routes: Send + Sync {
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr>;
 }
 
-/// How long a message waits for a lane, or for its actor to begin anew elsewhere.
-const PARKED: Duration = Duration::from_secs(10);
 /// Messages to one node that may wait so; one more is told to try later.
 const PARKING_LOTS: usize = 1024;
 
 impl Peer {
-    /// The way to `node`; no lane leads there yet.
+    /// The way to `node`; no lane leads there yet, and a message doesn't wait for one.
     pub fn new(system: &System, node: NodeId) -> Arc<Self> {
+        Self::with_routes(system, node, None, Duration::ZERO)
+    }
+
+    /// The same where lanes come and go, and actors move: a message waits up to `parked` for either.
+    pub(crate) fn with_routes(
+        system: &System,
+        node: NodeId,
+        routes: Option<Weak<dyn Routes>>,
+        parked: Duration,
+    ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
             node,
             home: system.home().clone(),
             lane: RwLock::default(),
             changed: Notify::new(),
             parking: Semaphore::new(PARKING_LOTS),
-            routes: Mutex::default(),
+            routes,
+            parked,
             me: me.clone(),
         })
     }
@@ -104,11 +115,6 @@ impl Peer {
         self.node
     }
 
-    /// Where references lead that came from here and mean another node.
-    pub(crate) fn set_routes(&self, routes: Weak<dyn Routes>) {
-        *self.routes.lock().unwrap_or_else(PoisonError::into_inner) = Some(routes);
-    }
-
     /// Ends the lane that leads there now, if one does.
     pub(crate) fn close(&self) {
         if let Some(lane) = &*self.lane.read().unwrap_or_else(PoisonError::into_inner) {
@@ -132,7 +138,7 @@ impl Peer {
     }
 
     fn routes(&self) -> Option<Arc<dyn Routes>> {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner).as_ref()?.upgrade()
+        self.routes.as_ref()?.upgrade()
     }
 
     /// The lane to that life of the node, or where the actor is instead.
@@ -153,7 +159,7 @@ impl Peer {
             found => return found,
         }
         let Ok(_lot) = self.parking.try_acquire() else { return Err(Refusal::Busy) };
-        let until = Instant::now() + PARKED;
+        let until = Instant::now() + self.parked;
         loop {
             let changed = self.changed.notified();
             tokio::pin!(changed);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,8 +41,7 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (out, queue) = mpsc::unbounded_channel();
-        let (bulk_out, bulk_queue) = mpsc::unbounded_channel();
+        let ((out, queue), (bulk_out, bulk_queue)) = (queue(), queue());
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inbound = Inbound::new(Setup {
             link: link.clone(),
@@ -243,6 +242,15 @@ impl Session {
     pub fn channels(&self) -> usize {
         self.channels.len()
     }
+}
+
+/// A queue to a writer. What goes into it has been counted before: see [`Out`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bounds are those of channels and window, in bytes as well as messages"
+)]
+fn queue() -> (UnboundedSender<Out>, UnboundedReceiver<Out>) {
+    mpsc::unbounded_channel()
 }
 
 fn open(out: &UnboundedSender<Out>, channel: &Channel) -> Result<(), Refusal> {

@@ -38,7 +38,7 @@ struct Recorder {
 /// What the test sees and holds of an actor.
 #[derive(Clone)]
 struct Gate {
-    seen: mpsc::UnboundedSender<(u32, usize)>,
+    seen: mpsc::Sender<(u32, usize)>,
     go: std::sync::Arc<tokio::sync::Semaphore>,
 }
 
@@ -54,7 +54,7 @@ impl Actor for Recorder {
         match msg {
             Msg::Note(n, payload) => {
                 self.sum += payload.iter().map(|byte| u64::from(*byte)).sum::<u64>();
-                let _ = self.gate.seen.send((n, payload.len()));
+                let _ = self.gate.seen.try_send((n, payload.len()));
             }
             Msg::Hold => self.gate.go.acquire().await.unwrap().forget(),
             Msg::Sum(reply) => reply.send(self.sum),
@@ -80,7 +80,7 @@ struct Pair {
 
 struct Watched {
     actor: Ref<Msg>,
-    seen: mpsc::UnboundedReceiver<(u32, usize)>,
+    seen: mpsc::Receiver<(u32, usize)>,
     go: std::sync::Arc<tokio::sync::Semaphore>,
 }
 
@@ -109,7 +109,7 @@ impl Pair {
 
     /// An actor there, and a reference to it for use here.
     async fn actor(&self, name: &str) -> (Ref<Msg>, Watched) {
-        let (seen, watched) = mpsc::unbounded_channel();
+        let (seen, watched) = mpsc::channel(4096);
         let go = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
         let gate = Gate { seen, go: go.clone() };
         let options = ChildOptions { restart: Restart::Permanent, ..ChildOptions::default() };
@@ -280,7 +280,7 @@ async fn a_reference_follows_its_actor_into_the_next_life_and_knows_its_end() {
 async fn a_reference_that_comes_home_is_a_local_one_again() {
     let pair = pair(quick()).await;
     let (remote, at) = pair.actor("a").await;
-    let (mine, _kept) = mpsc::unbounded_channel();
+    let (mine, _kept) = mpsc::channel(4096);
     let gate = Gate { seen: mine, go: std::sync::Arc::new(tokio::sync::Semaphore::new(0)) };
     let local = pair.here.spawn::<Recorder>("l", gate, ChildOptions::default()).await.unwrap();
     // There it is a way back to here; the answer to the question that is passed on finds its asker.
