@@ -12,6 +12,7 @@ pub mod actor;
 pub mod auth;
 pub mod blob;
 pub mod codec;
+pub mod control;
 pub mod effect;
 pub mod error;
 pub mod id;
