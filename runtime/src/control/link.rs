@@ -167,3 +167,44 @@ impl Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_admitted_once_and_only_from_the_peer_of_that_link() {
+        let peer = NodeId::new_random();
+        let link = |n| Link::new(LinkId([n; 8]), &[n; 32], peer, Side::Dialled, &ControlOptions::default());
+        let (ours, other) = (link(1), link(2));
+        let sealed = |from: &Link, sender, counter| {
+            let claims = Claims { link: ours.id, sender, counter, kind: Kind::Call };
+            let mut message = b"hello".to_vec();
+            seal::seal(&mut message, &claims, &from.key);
+            (claims, message)
+        };
+        let admitted = |(claims, message): &(Claims, Vec<u8>)| ours.admits(claims, message);
+
+        let (first, third) = (sealed(&ours, peer, 1), sealed(&ours, peer, 3));
+        assert!(admitted(&first));
+        assert!(!admitted(&first), "replayed");
+        assert!(!admitted(&sealed(&other, peer, 2)), "another link's key");
+        assert!(!admitted(&sealed(&ours, NodeId::new_random(), 2)), "another sender");
+        assert!(admitted(&third), "what is refused doesn't count");
+        assert!(!admitted(&sealed(&ours, peer, 2)), "older than what came");
+    }
+
+    #[test]
+    fn what_is_under_way_is_bounded_in_number_and_in_bytes() {
+        let options =
+            ControlOptions { max_in_flight: 2, max_in_flight_bytes: bytesize::ByteSize(100), ..Default::default() };
+        let link = Link::new(LinkId([1; 8]), &[1; 32], NodeId::new_random(), Side::Dialled, &options);
+        let large = link.share(90).unwrap();
+        assert!(link.share(11).is_none());
+        let small = link.share(10).unwrap();
+        assert!(link.share(0).is_none());
+        assert_eq!(link.info().in_flight, 2);
+        drop((large, small));
+        assert!(link.share(100).is_some());
+    }
+}

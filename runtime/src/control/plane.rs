@@ -25,7 +25,7 @@ use super::lock;
 use super::options::ControlOptions;
 use super::seal::{EXPORTER, EXPORTER_ID, Kind, LinkId};
 use super::session::{HOST, SessionWatch};
-use super::table::Table;
+use super::table::{REPLACED, Table};
 use super::transport::Transport;
 use crate::id::NodeId;
 use crate::net::{PeerIdentity, PlaneStream};
@@ -142,8 +142,8 @@ impl ControlPlane {
         read_answer(to, sent.answer(deadline).await?)
     }
 
-    /// Tells a node. `Ok` says that it is on its way; it is handled at most once, and lost with the link. In order
-    /// with other casts to that node as to when its handler starts.
+    /// Tells a node. `Ok` says that it is on its way; it is handled at most once, and lost with the link. Casts and
+    /// calls to one node are taken in order, but their handlers run side by side. Must be called within a tokio runtime.
     pub fn cast(&self, to: NodeId, message: Vec<u8>) -> Result<(), ControlError> {
         let deadline = self.0.options.cast_deadline;
         let sent = self.send(to, Kind::Cast, message, deadline)?;
@@ -216,6 +216,13 @@ impl ControlPlane {
     }
 }
 
+#[cfg(test)]
+impl Inner {
+    pub(super) fn me(&self) -> &PeerIdentity {
+        &self.me
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         self.desk.abandon();
@@ -268,7 +275,7 @@ async fn bring_up(
         }
     }
     match link.why.get() {
-        Some(&"a newer link took its place") => Err(ControlError::Superseded(link.peer)),
+        Some(&REPLACED) => Err(ControlError::Superseded(link.peer)),
         why => Err(ControlError::Broken { node: link.peer, why: why.copied().unwrap_or("its session ended") }),
     }
 }

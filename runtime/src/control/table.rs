@@ -11,6 +11,9 @@ use super::lock;
 use super::seal::LinkId;
 use crate::id::NodeId;
 
+/// Why a link was closed that another one replaces.
+pub(super) const REPLACED: &str = "a newer link took its place";
+
 #[derive(Default)]
 pub(super) struct Table(Mutex<Inner>);
 
@@ -43,7 +46,7 @@ impl Table {
             }
         }
         if let Some(older) = &older {
-            inner.close(older, "a newer link took its place");
+            inner.close(older, REPLACED);
         }
         inner.links.insert(link.id, link.clone());
         inner.newest.insert(link.peer, link.clone());
@@ -142,5 +145,73 @@ fn dialler(me: NodeId, link: &Link) -> NodeId {
     match link.side {
         Side::Dialled => me,
         Side::Accepted => link.peer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::ControlOptions;
+
+    const YOUNG: Duration = Duration::from_secs(5);
+
+    fn link(n: u8, peer: NodeId, side: Side) -> Arc<Link> {
+        Arc::new(Link::new(LinkId([n; 8]), &[n; 32], peer, side, &ControlOptions::default()))
+    }
+
+    /// The two ids, the lower first.
+    fn two() -> (NodeId, NodeId) {
+        let (a, b) = (NodeId::new_random(), NodeId::new_random());
+        (a.min(b), a.max(b))
+    }
+
+    #[test]
+    fn of_two_links_dialled_at_once_both_ends_keep_the_same() {
+        let (low, high) = two();
+        for low_first_at_low in [true, false] {
+            for low_first_at_high in [true, false] {
+                let kept = |me: NodeId, peer: NodeId, low_first: bool| {
+                    let table = Table::default();
+                    let side = |dialler| if dialler == me { Side::Dialled } else { Side::Accepted };
+                    let by_low = link(1, peer, side(low));
+                    let by_high = link(2, peer, side(high));
+                    let order = if low_first { [&by_low, &by_high] } else { [&by_high, &by_low] };
+                    let results = order.map(|link| table.admit(me, link, YOUNG).is_ok());
+                    assert!(results[0] && results[1] != low_first);
+                    assert_eq!(by_high.closed.is_cancelled(), !low_first);
+                    assert!(!by_low.closed.is_cancelled());
+                };
+                kept(low, high, low_first_at_low);
+                kept(high, low, low_first_at_high);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_newer_link_closes_the_older_which_goes_before_the_newer_comes() {
+        let (low, high) = two();
+        let table = Table::default();
+        let mut events = table.listen();
+        // Not crossing: the same side has dialled anew, or the older one isn't young.
+        for (n, side, young) in
+            [(1, Side::Dialled, YOUNG), (2, Side::Dialled, YOUNG), (3, Side::Accepted, Duration::ZERO)]
+        {
+            let newer = link(n, high, side);
+            let older = table.admit(low, &newer, young).unwrap();
+            assert_eq!(older.is_some(), n > 1);
+            assert!(table.usable(high).is_err(), "not up yet");
+            if let Some(older) = older {
+                assert!(older.closed.is_cancelled());
+                table.gone(&older);
+                assert_eq!(events.next().await, Some(LinkEvent::Down(high)));
+            }
+            table.up(&newer);
+            assert_eq!(events.next().await, Some(LinkEvent::Up(high)));
+            assert_eq!(table.usable(high).unwrap().id, newer.id);
+        }
+        assert_eq!(table.infos().len(), 1);
+        assert_eq!(table.close_all("over").len(), 1);
+        assert!(matches!(table.usable(high), Err(ControlError::Stopped)));
+        assert!(matches!(table.admit(low, &link(4, high, Side::Dialled), YOUNG), Err(ControlError::Stopped)));
     }
 }
