@@ -76,7 +76,9 @@ pub(super) struct Link {
 }
 
 /// A message's share of what may be under way.
-pub(super) struct Share(#[allow(dead_code, reason = "held, never read")] [OwnedSemaphorePermit; 2]);
+pub(super) struct Share {
+    _held: [OwnedSemaphorePermit; 2],
+}
 
 impl Link {
     pub fn new(id: LinkId, secret: &[u8; 32], peer: NodeId, side: Side, options: &ControlOptions) -> Self {
@@ -126,7 +128,7 @@ impl Link {
     pub fn share(&self, bytes: usize) -> Option<Share> {
         let slot = self.slots.clone().try_acquire_owned().ok()?;
         let bytes = self.bytes.clone().try_acquire_many_owned(u32::try_from(bytes).ok()?).ok()?;
-        Some(Share([slot, bytes]))
+        Some(Share { _held: [slot, bytes] })
     }
 
     /// Hands a message to ractor_cluster. The receiver ends without a value when the link is lost.
@@ -169,6 +171,7 @@ impl Link {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

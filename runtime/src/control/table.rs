@@ -149,6 +149,7 @@ fn dialler(me: NodeId, link: &Link) -> NodeId {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::control::ControlOptions;
