@@ -4,7 +4,7 @@
 //! ([`Context::spawn`]), and is reached through a [`Ref`] and nothing else. Every message type has
 //! the wire codec from its first day, so that a reference can be handed to another node later
 //! without touching the actor: locally a message moves without being encoded, across a
-//! [`Link`] it travels, replies and references in it included.
+//! link it travels, replies and references in it included.
 //!
 //! Delivery is at most once and says so. What must not be lost goes through the journal.
 //!
