@@ -17,6 +17,15 @@ pub enum LinkEvent {
     Down(NodeId),
 }
 
+impl LinkEvent {
+    /// Whose link it is.
+    pub fn node(self) -> NodeId {
+        match self {
+            Self::Up(node) | Self::Down(node) => node,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     events: Mutex<(VecDeque<LinkEvent>, bool)>,
@@ -25,8 +34,7 @@ struct Queue {
 
 /// The changes since [`ControlPlane::events`](super::ControlPlane::events), beginning with the links that were up then.
 ///
-/// A reader that is late is told no more than two changes of a node: that it was down in between is kept, that it
-/// was up in between isn't.
+/// A reader that is late is told no more than three changes of a node: further ones cancel out in pairs.
 pub struct LinkEvents(Arc<Queue>);
 
 impl LinkEvents {
@@ -77,16 +85,15 @@ impl Listeners {
     }
 }
 
-/// A link that comes and goes unseen leaves nothing, so the queue holds two events a node at most.
+/// Holds three events a node at most. The last of three and a fourth cancel out: so the reader ends up knowing what is,
+/// and is told of a `Down` and of an `Up` if there was one, however late it is.
 fn push(queue: &mut VecDeque<LinkEvent>, event: LinkEvent) {
-    if let LinkEvent::Down(node) = event {
-        let unseen = queue.iter().rposition(|waiting| *waiting == LinkEvent::Up(node));
-        if let Some(at) = unseen {
-            queue.remove(at);
-            return;
-        }
+    let of_node = |waiting: &LinkEvent| waiting.node() == event.node();
+    if queue.iter().filter(|waiting| of_node(waiting)).count() < 3 {
+        queue.push_back(event);
+    } else if let Some(at) = queue.iter().rposition(of_node) {
+        queue.remove(at);
     }
-    queue.push_back(event);
 }
 
 #[cfg(test)]
@@ -94,17 +101,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_late_reader_is_told_two_changes_of_a_node_at_most() {
+    fn a_late_reader_is_told_three_changes_of_a_node_at_most_and_none_is_of_a_kind_missed() {
         let (a, b) = (NodeId::new_random(), NodeId::new_random());
-        let mut queue = VecDeque::from([LinkEvent::Down(a), LinkEvent::Up(b)]);
-        for _ in 0..100 {
-            push(&mut queue, LinkEvent::Up(a));
-            assert_eq!(queue, [LinkEvent::Down(a), LinkEvent::Up(b), LinkEvent::Up(a)]);
-            push(&mut queue, LinkEvent::Down(a));
-            assert_eq!(queue, [LinkEvent::Down(a), LinkEvent::Up(b)]);
+        let (up, down, other) = (LinkEvent::Up(a), LinkEvent::Down(a), LinkEvent::Up(b));
+        for (first, second) in [(up, down), (down, up)] {
+            let mut queue = VecDeque::from([other]);
+            push(&mut queue, first);
+            for _ in 0..100 {
+                push(&mut queue, second);
+                assert_eq!(queue, [other, first, second]);
+                push(&mut queue, first);
+                assert_eq!(queue, [other, first, second, first]);
+            }
         }
-        push(&mut queue, LinkEvent::Down(b));
-        assert_eq!(queue, [LinkEvent::Down(a)]);
     }
 
     #[tokio::test]

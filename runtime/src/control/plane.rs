@@ -106,6 +106,9 @@ impl ControlPlane {
     /// can go through. A link to that peer which is there already is closed first; where both nodes have dialled each
     /// other at the same moment, the lower node id's link stays and the other is
     /// [`Superseded`](ControlError::Superseded). Goes on if dropped.
+    ///
+    /// One end is up a moment before the other: a handler may be asked by a node to which calls are still
+    /// [`NotSent`](ControlError::NotSent).
     pub async fn attach(&self, peer: &PeerIdentity, stream: PlaneStream, side: Side) -> Result<(), ControlError> {
         let Inner { me, options, table, server, tasks, .. } = &*self.0;
         if peer.cluster != me.cluster {

@@ -115,7 +115,7 @@ fn a_peer_that_hangs_is_noticed() {
         b.signal("-STOP");
         let stopped = Instant::now();
 
-        let answer = a.plane.call(a.b, b"echo hello".to_vec(), PATIENCE).await;
+        let answer = a.plane.call(a.b, b"slow 60000".to_vec(), PATIENCE).await;
 
         let waited = stopped.elapsed();
         assert!(is_unknown(&answer), "{answer:?}");

@@ -50,6 +50,8 @@ impl ControlHandler for Does {
             let (what, rest) = text.split_once(' ').unwrap_or((&text, ""));
             let (plane, _, a) = shared.plane.get().unwrap();
             assert_eq!(from, *a);
+            // A's end may be up a moment before this one.
+            until("the link", || !plane.links().is_empty()).await;
             Ok(match what {
                 "echo" => rest.as_bytes().to_vec(),
                 "no" => return Err("because".into()),
