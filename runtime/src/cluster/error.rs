@@ -1,6 +1,7 @@
 //! What can go wrong between nodes.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +50,9 @@ pub enum ClusterError {
     /// then joins again with a new token.
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
+    /// Take another address, or stop what listens there.
+    #[error("can't listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: io::Error },
     /// Ask again: the control node is away, or was asked what it can't answer.
     #[error("the control node: {0}")]
     Control(String),
@@ -70,6 +74,7 @@ impl ClusterError {
             Self::Control(_) => "FLT-C009",
             Self::Plane(_) => "FLT-C011",
             Self::File { .. } => "FLT-C010",
+            Self::Listen { .. } => "FLT-C012",
         }
     }
 }

@@ -98,8 +98,9 @@ impl Launch {
     }
 
     /// Joins a cluster with a token that its control node gave out, and starts.
-    pub async fn join(self, control: &str, token: &JoinToken) -> Result<RunningNode, ClusterError> {
+    pub async fn join(mut self, control: &str, token: &JoinToken) -> Result<RunningNode, ClusterError> {
         let node = NodeId::new_random();
+        self.listen = settled(self.listen)?;
         let advertised = self.advertised.clone().unwrap_or_else(|| self.listen.to_string());
         let newcomer = Newcomer { node, name: self.name.clone(), advertised };
         let joined = join_cluster(control, token, &newcomer, &self.options.net).await?;
@@ -254,6 +255,12 @@ impl RunningNode {
         self.tasks.wait().await;
         self.system.shutdown().await;
     }
+}
+
+/// A free port in place of port 0: what a node advertises when it joins is what it listens on afterwards.
+fn settled(listen: SocketAddr) -> Result<SocketAddr, ClusterError> {
+    let bound = std::net::TcpListener::bind(listen).and_then(|socket| socket.local_addr());
+    bound.map_err(|source| ClusterError::Listen { addr: listen, source })
 }
 
 fn join_server(authority: &Arc<Authority>, node: NodeId, register: Register, options: &NetOptions) -> JoinServer {
