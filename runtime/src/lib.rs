@@ -13,6 +13,7 @@ pub mod auth;
 pub mod blob;
 pub mod cluster;
 pub mod codec;
+pub mod control;
 pub mod effect;
 pub mod error;
 pub mod id;

@@ -1,11 +1,15 @@
 //! What can go wrong between nodes.
 
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::actor::ActorError;
 use crate::codec::CodecError;
+use crate::control::ControlError;
 use crate::id::NodeId;
 use crate::net::NetError;
 
@@ -39,6 +43,16 @@ pub enum ClusterError {
     /// The reason says what is missing, or which node refused; change what is asked for, or wait for a node that has it.
     #[error("the actor {key:?} runs nowhere: {why}")]
     NotPlaced { key: String, why: String },
+    /// The control plane; the error says whether what was asked may have been done.
+    #[error(transparent)]
+    Plane(#[from] ControlError),
+    /// Mend the disk or the file's rights. A damaged `member.json` may be deleted with the rest of the folder; the node
+    /// then joins again with a new token.
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    /// Take another address, or stop what listens there.
+    #[error("can't listen on {addr}: {source}")]
+    Listen { addr: SocketAddr, source: io::Error },
     /// Ask again: the control node is away, or was asked what it can't answer.
     #[error("the control node: {0}")]
     Control(String),
@@ -58,6 +72,9 @@ impl ClusterError {
             Self::KeyTaken(_) => "FLT-C007",
             Self::NotPlaced { .. } => "FLT-C008",
             Self::Control(_) => "FLT-C009",
+            Self::Plane(_) => "FLT-C011",
+            Self::File { .. } => "FLT-C010",
+            Self::Listen { .. } => "FLT-C012",
         }
     }
 }

@@ -10,15 +10,18 @@ mod control;
 mod error;
 mod hello;
 mod kinds;
+mod launch;
 mod member;
 mod message;
 mod network;
 mod node;
 mod options;
+mod records;
 
 pub use carrier::{Carrier, CarrierError};
 pub use error::ClusterError;
 pub use kinds::{ActorKind, ActorKinds, KindName, KindsBuilder, SpawnOrder};
+pub use launch::{Launch, LaunchOptions, RunningNode};
 pub use member::Standing;
 pub use network::{Network, NetworkOptions};
 pub use node::{ClusterNode, ClusterSetup, Role};

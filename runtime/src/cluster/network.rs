@@ -129,14 +129,14 @@ impl Network {
         }
     }
 
-    /// Gives that node up: no lane to it is made any more. References to its actors say so.
+    /// Gives that node up: no lane to it is made any more. Messages to its actors wait for those to begin anew elsewhere.
     pub fn forget(&self, node: NodeId) {
-        let known = self.0.peers().remove(&node);
-        if let Some(Known { peer, dialling }) = known {
-            if let Some(dialling) = dialling {
+        // The peer stays known, so that who waits there hears of moves.
+        if let Some(known) = self.0.peers().get_mut(&node) {
+            if let Some(dialling) = known.dialling.take() {
                 dialling.cancel();
             }
-            peer.close();
+            known.peer.close();
         }
     }
 

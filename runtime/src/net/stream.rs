@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
+use super::error::NetError;
 use super::slots::ConnectionSlot;
 
 /// One connection of a plane. On the listener's side it counts against the peer's share until dropped.
@@ -26,6 +27,16 @@ impl PlaneStream {
 
     pub(super) fn accepted(tls: TlsStream<TcpStream>, slot: ConnectionSlot) -> Self {
         Self { tls, _slot: Some(slot) }
+    }
+
+    /// A secret that only the two ends of this connection can derive (RFC 5705, RFC 8446 §7.5), one for
+    /// each `label`.
+    pub fn export_secret(&self, label: &[u8]) -> Result<[u8; 32], NetError> {
+        let secret = match &self.tls {
+            TlsStream::Client(tls) => tls.get_ref().1.export_keying_material([0; 32], label, None),
+            TlsStream::Server(tls) => tls.get_ref().1.export_keying_material([0; 32], label, None),
+        };
+        secret.map_err(NetError::crypto)
     }
 
     /// The socket below, for its addresses and options.
