@@ -6,7 +6,7 @@
 //! node, so all else stays local. The gateway hands what comes to a [`ControlHandler`].
 //!
 //! ractor_cluster doesn't say over which link a message came, and lets a session claim any name. So each message
-//! carries its sender and a MAC under a key that only the two ends of one TLS connection have ([`seal`]).
+//! carries its sender and a MAC under a key that only the two ends of one TLS connection have.
 //!
 //! Delivery is at most once. [`ControlError`] tells what was certainly not handled from what may have been.
 //! Everything that waits is bounded: calls and bytes of a link under way, handlers that run, silence on a link.
