@@ -54,7 +54,9 @@ enum Part {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
+    // What is said about the nodes goes to stderr; stdout is what the example shows.
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    log.with_max_level(tracing_subscriber::filter::LevelFilter::WARN).init();
     match Args::parse().part {
         None => by_itself().await,
         Some(Part::Control { state, listen }) => {
