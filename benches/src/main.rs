@@ -19,6 +19,12 @@ struct Args {
 }
 
 fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().collect();
+    if let [_, worker, rest @ ..] = words.as_slice()
+        && worker == "__worker"
+    {
+        return area::runtime::worker(rest);
+    }
     let args = Args::parse();
     let machine = Machine::here();
     if machine.build == "debug" {

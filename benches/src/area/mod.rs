@@ -1,6 +1,7 @@
 //! The areas that can be measured, by name.
 
 mod journal;
+pub mod runtime;
 
 use anyhow::Result;
 
@@ -14,7 +15,8 @@ pub struct Area {
     pub run: fn() -> Result<Vec<Figure>>,
 }
 
-const AREAS: [Area; 1] = [Area { name: "journal", run: journal::measure }];
+const AREAS: [Area; 2] =
+    [Area { name: "journal", run: journal::measure }, Area { name: "runtime", run: runtime::measure }];
 
 /// What the command line accepts.
 pub fn names() -> Vec<&'static str> {

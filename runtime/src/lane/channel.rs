@@ -66,7 +66,7 @@ impl Channel {
         if state.closed {
             return Err(Hindrance::Closed);
         }
-        let fits = state.bytes == 0 || state.bytes + bytes <= options.channel_bytes.as_u64();
+        let fits = fits(state.bytes, bytes, options.channel_bytes.as_u64());
         if state.messages >= options.channel_messages || !fits || !window.take(bytes) {
             return Err(Hindrance::Full);
         }
@@ -108,6 +108,14 @@ impl Channel {
     }
 }
 
+/// Whether so many more bytes may be on the way.
+///
+/// While less than half of the bound is in use any message passes, however large: what has been taken is reported late (up
+/// to a quarter of the bound), and a large message must not wait for such a rest. So a bound may be exceeded by one message.
+fn fits(used: u64, bytes: u64, bound: u64) -> bool {
+    used <= bound / 2 || used + bytes <= bound
+}
+
 /// Bytes that may be on the way in all channels together.
 pub(super) struct Window {
     used: AtomicU64,
@@ -120,10 +128,9 @@ impl Window {
         Self { used: AtomicU64::new(0), size, freed: Notify::new() }
     }
 
-    /// One message larger than the whole window passes alone.
     fn take(&self, bytes: u64) -> bool {
-        let fits = |used: u64| (used == 0 || used + bytes <= self.size).then(|| used + bytes);
-        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok()
+        let more = |used: u64| fits(used, bytes, self.size).then(|| used + bytes);
+        self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
 
     fn give(&self, bytes: u64) {

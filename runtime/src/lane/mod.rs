@@ -41,7 +41,8 @@ pub struct LaneOptions {
     /// Bytes on the way to all actors of the other node, and not yet taken by them. Default 32 MiB. Raise it for links
     /// with a long round trip.
     pub window: ByteSize,
-    /// The same for a single actor; one message larger than this goes alone. Default 2 MiB.
+    /// The same for a single actor. Default 2 MiB. Either bound may be exceeded by one message: while less than half of it
+    /// is in use, a message of any size passes.
     pub channel_bytes: ByteSize,
     /// Messages on the way to a single actor. Default 1024.
     pub channel_messages: u32,

@@ -10,8 +10,10 @@ use super::LaneError;
 use super::frame::{ANSWER, Announced, HEADER, Header, Kind};
 use super::session::Session;
 
-/// What is asked of the connection at once.
+/// What is made room for at once.
 const READ: usize = 128 << 10;
+/// What one read is given. TLS fills the whole of it with zeros first, and brings 16 KiB at most.
+const AT_ONCE: usize = 16 << 10;
 /// Large messages that one node may have in progress here.
 const IN_PROGRESS: usize = 4096;
 
@@ -63,7 +65,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         target.extend_from_slice(&self.buffer.split_to(here));
         let end = from + announced.len;
         while target.len() < end {
-            let missing = end - target.len();
+            let missing = (end - target.len()).min(AT_ONCE);
             if self.io.read_buf(&mut (&mut *target).limit(missing)).await? == 0 {
                 return Err(LaneError::Closed);
             }
@@ -76,7 +78,7 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             self.buffer.reserve((bytes - self.buffer.len()).max(READ));
         }
         while self.buffer.len() < bytes {
-            if self.io.read_buf(&mut self.buffer).await? == 0 {
+            if self.io.read_buf(&mut (&mut self.buffer).limit(AT_ONCE)).await? == 0 {
                 return Err(LaneError::Closed);
             }
         }

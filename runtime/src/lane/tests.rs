@@ -214,6 +214,20 @@ async fn bytes_on_the_way_are_bounded_for_all_actors_together() {
 }
 
 #[tokio::test]
+async fn a_message_larger_than_the_bounds_does_not_wait_for_what_was_taken_before_to_be_reported() {
+    // Nothing is settled within the test's time.
+    let options = LaneOptions { sweep: SOON * 10, ..LaneOptions::default() };
+    let pair = pair(options).await;
+    let (remote, mut at) = pair.actor("a").await;
+    for n in 0..4 {
+        assert!(remote.ask(SOON, Msg::Sum).await.is_ok());
+        let sent = tokio::time::timeout(SOON, remote.tell(Msg::Note(n, payload(40 << 20))));
+        sent.await.expect("it passes").unwrap();
+        assert_eq!(at.seen.recv().await, Some((n, 40 << 20)));
+    }
+}
+
+#[tokio::test]
 async fn a_message_too_large_is_refused_at_its_sender_and_the_lane_lives_on() {
     let options = LaneOptions { max_message: bytesize::ByteSize::mib(1), ..quick() };
     let pair = pair(options).await;
