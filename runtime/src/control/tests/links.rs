@@ -58,7 +58,8 @@ fn after_a_link_was_lost_a_new_one_takes_calls_again() {
             if n % 2 == 0 {
                 a.plane.detach(a.b);
             } else {
-                assert!(a.ask("detach").await.is_err(), "it closes the link over which it would answer");
+                // It closes the link over which it would answer; the answer may be out before.
+                let _ = a.ask("detach").await;
             }
             assert_eq!(next(&mut events).await, LinkEvent::Down(a.b));
             assert_eq!(next(&mut events).await, LinkEvent::Up(a.b));
