@@ -83,7 +83,7 @@ impl Launch {
     /// Starts the control node of a cluster. The cluster, with its certificate authority, is made at the first start.
     pub async fn control(self) -> Result<RunningNode, ClusterError> {
         let authority = Arc::new(Authority::open_or_create(&self.state_dir.join("authority"))?);
-        let identity = self.next_life(Vec::new())?;
+        let identity = self.next_life()?;
         let credentials = match NodeCredentials::load(&self.state_dir) {
             Ok(credentials) => credentials,
             Err(crate::net::NetError::NotJoined(_)) => {
@@ -113,7 +113,7 @@ impl Launch {
     /// Starts a node that has joined before.
     pub async fn rejoin(self) -> Result<RunningNode, ClusterError> {
         let credentials = NodeCredentials::load(&self.state_dir)?;
-        let identity = self.next_life(Vec::new())?;
+        let identity = self.next_life()?;
         self.run(identity, credentials, None).await
     }
 
@@ -127,9 +127,9 @@ impl Launch {
     }
 
     /// Every start is a life of its own, and is on disk before anybody hears of it.
-    fn next_life(&self, control: Vec<String>) -> Result<Identity, ClusterError> {
+    fn next_life(&self) -> Result<Identity, ClusterError> {
         let known: Option<Identity> = records::read(&self.identity_file())?;
-        let first = || Identity { node: NodeId::new_random(), incarnation: Incarnation(0), control };
+        let first = || Identity { node: NodeId::new_random(), incarnation: Incarnation(0), control: Vec::new() };
         let mut identity = known.unwrap_or_else(first);
         identity.incarnation = identity.incarnation.next();
         records::write(&self.identity_file(), &identity)?;

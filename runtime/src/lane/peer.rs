@@ -92,18 +92,9 @@ impl Peer {
             before.session.end();
             self.home.ports().clear(self.node);
         }
-        // Whoever drops this future ends the lane.
-        let guard = EndOnDrop(&session);
-        let why = ended.await;
-        drop(guard);
-        let mut lane = self.lane.write().unwrap_or_else(PoisonError::into_inner);
-        if lane.as_ref().is_some_and(|lane| Arc::ptr_eq(&lane.session, &session)) {
-            *lane = None;
-            drop(lane);
-            // Nobody will answer what was asked over it.
-            self.home.ports().clear(self.node);
-        }
-        why
+        // Whoever drops this future ends the lane just as well.
+        let _in_use = InUse { peer: &self, session: &session };
+        ended.await
     }
 
     /// A reference to an actor of that node.
@@ -197,11 +188,22 @@ impl Peer {
     }
 }
 
-struct EndOnDrop<'a>(&'a Session);
+/// A lane for as long as it is served.
+struct InUse<'a> {
+    peer: &'a Peer,
+    session: &'a Arc<Session>,
+}
 
-impl Drop for EndOnDrop<'_> {
+impl Drop for InUse<'_> {
     fn drop(&mut self) {
-        self.0.end();
+        self.session.end();
+        let mut lane = self.peer.lane.write().unwrap_or_else(PoisonError::into_inner);
+        if lane.as_ref().is_some_and(|lane| Arc::ptr_eq(&lane.session, self.session)) {
+            *lane = None;
+            drop(lane);
+            // Nobody will answer what was asked over it.
+            self.peer.home.ports().clear(self.peer.node);
+        }
     }
 }
 

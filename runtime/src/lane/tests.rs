@@ -271,6 +271,23 @@ async fn the_end_of_a_lane_answers_all_questions_under_way_and_a_new_one_takes_o
 }
 
 #[tokio::test]
+async fn a_lane_that_is_given_up_here_tells_those_who_wait_and_is_down() {
+    let mut pair = pair(quick()).await;
+    let (remote, _at) = pair.actor("a").await;
+    remote.tell(Msg::Hold).await.unwrap();
+    let asker = remote.clone();
+    let asked = tokio::spawn(async move { asker.ask(Duration::from_secs(600), Msg::Sum).await });
+    while pair.way.waiting() < 1 {
+        tokio::task::yield_now().await;
+    }
+    // This side's task is dropped, as it is when a node is taken off the list.
+    pair.ends.remove(0).abort();
+    let answer = tokio::time::timeout(SOON, asked).await.unwrap().unwrap();
+    assert!(matches!(answer, Err(AskError::Unknown(_))), "{answer:?}");
+    assert!(!pair.way.is_up());
+}
+
+#[tokio::test]
 async fn a_reference_follows_its_actor_into_the_next_life_and_knows_its_end() {
     let pair = pair(quick()).await;
     let (remote, at) = pair.actor("a").await;
