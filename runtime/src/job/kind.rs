@@ -6,6 +6,7 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::host::RunOrder;
 use super::record::{JobError, JobOutcome, JobRecord};
 use super::service::JobsMsg;
 use crate::actor::{AskError, Json, Ref, ReplyTo};
@@ -47,6 +48,8 @@ pub struct JobContext {
     pub progress: ProgressBus,
     pub blobs: BlobStore,
     pub waiting: WaitingHandle,
+    /// This run, for those who take part in it on other nodes: [`JobHost::context`](super::JobHost::context).
+    pub order: RunOrder,
 }
 
 /// Says that the job waits for a person, so that it gives its place to another.
