@@ -6,6 +6,7 @@
 mod approvals;
 mod auth;
 mod blobs;
+mod cluster;
 mod error;
 mod events;
 mod jobs;

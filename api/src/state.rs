@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_actors::gate::Approvals;
+use fleet_runtime::cluster::ClusterNode;
 use fleet_runtime::job::Jobs;
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::{BlobStore, JobId, Journal};
@@ -55,6 +56,8 @@ pub struct ApiState {
     pub progress: ProgressBus,
     /// What waits for a person.
     pub approvals: Approvals,
+    /// The node's part in its cluster.
+    pub cluster: Option<ClusterNode>,
     /// What the node says of itself.
     pub node: Arc<NodeInfo>,
     /// What isn't ready yet.

@@ -102,7 +102,8 @@ impl TestNode {
             journal: journal.clone(),
             blobs,
             progress: progress.clone(),
-            approvals: Approvals::new(journal),
+            approvals: Approvals::start(&system, journal).await.unwrap(),
+            cluster: None,
             node: Arc::new(info(&url)),
             readiness,
             tokens: Tokens::new(vec![

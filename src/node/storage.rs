@@ -13,19 +13,19 @@ use fleet_runtime::{BlobStore, JobId, OpenReport, SqliteJournal};
 use fleet_tools::repo::BaseRepo;
 use tokio::task::JoinHandle;
 
-use super::identity::Identity;
 use crate::config::Config;
 use crate::state::{StateDir, create_private};
 
 /// How often the bases of ended jobs are removed.
 const SWEEP: Duration = Duration::from_secs(10 * 60);
 
-/// The opened stores.
+/// What the control node keeps.
 pub(super) struct Storage {
-    pub(super) identity: Identity,
     pub(super) journal: Arc<SqliteJournal>,
     pub(super) blobs: BlobStore,
     pub(super) redactor: Arc<SecretRedactor>,
+    /// In hex, for the other nodes.
+    pub(super) redaction_key: String,
     /// What opening the journal found, for people.
     pub(super) found: Vec<String>,
 }
@@ -33,19 +33,24 @@ pub(super) struct Storage {
 impl Storage {
     /// Opens everything that lies in the state directory.
     pub(super) fn open(config: &Config, state: &StateDir) -> anyhow::Result<Self> {
-        let redactor = SecretRedactor::load_or_create(&state.join("redaction.key"))?;
+        let key = state.join("redaction.key");
+        let redactor = SecretRedactor::load_or_create(&key)?;
         let dir = state.join("journal");
         let (journal, report) = SqliteJournal::open(&dir, &config.journal)
             .map_err(|e| anyhow::anyhow!("{}: the journal in {} can't be opened: {e}", e.code(), dir.display()))?;
         Ok(Self {
-            identity: Identity::next(&state.join("node.json"))
-                .with_context(|| format!("can't keep the node's identity in {}", state.path().display()))?,
             journal: Arc::new(journal),
-            blobs: BlobStore::open(&state.join("blobs"), config.blobs.clone())?,
+            blobs: open_blobs(config, state)?,
             redactor: Arc::new(redactor),
+            redaction_key: std::fs::read_to_string(&key).context("can't read the redaction key")?.trim().to_owned(),
             found: tell(&report),
         })
     }
+}
+
+/// The blobs of this node.
+pub(super) fn open_blobs(config: &Config, state: &StateDir) -> anyhow::Result<BlobStore> {
+    Ok(BlobStore::open(&state.join("blobs"), config.blobs.clone())?)
 }
 
 /// What was found when the journal was opened. A cut is never passed over in silence.

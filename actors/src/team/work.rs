@@ -13,8 +13,9 @@ use fleet_tools::verify::{VerifyError, VerifySpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 
+use super::grounds::Grounds;
 use super::services::Services;
 use crate::core::Limits;
 use crate::spec::StorySpec;
@@ -59,9 +60,8 @@ pub(crate) struct Work {
     pub spec: StorySpec,
     pub story: Story,
     pub limits: Limits,
-    base: OnceCell<BaseRepo>,
-    /// The base's source files, read once a run.
-    pub sources: OnceCell<Arc<Vec<crate::localise::SourceText>>>,
+    /// What it shares with the others of its job on this node.
+    pub grounds: Arc<Grounds>,
 }
 
 impl Work {
@@ -75,7 +75,8 @@ impl Work {
             max_tokens: spec.limits.max_tokens.unwrap_or(council.max_tokens),
             approve: spec.approve,
         };
-        Ok(Self { services, ctx, spec, story, limits, base: OnceCell::new(), sources: OnceCell::new() })
+        let grounds = services.grounds.of(&ctx.job);
+        Ok(Self { services, ctx, spec, story, limits, grounds })
     }
 
     /// The node as an author.
@@ -85,7 +86,7 @@ impl Work {
 
     /// The base; imported if this node doesn't have it (any more).
     pub async fn base(&self) -> Result<&BaseRepo, StepError> {
-        self.base.get_or_try_init(|| self.cancellable(self.import())).await
+        self.grounds.base.get_or_try_init(|| self.cancellable(self.import())).await
     }
 
     async fn import(&self) -> Result<BaseRepo, StepError> {

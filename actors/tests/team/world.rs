@@ -10,6 +10,7 @@ use fleet_actors::event::StoryEvent;
 use fleet_actors::options::TeamOptions;
 use fleet_actors::report::Report;
 use fleet_actors::spec::{Approve, StoryLimits, StorySpec};
+use fleet_actors::team::NodeGrounds;
 use fleet_actors::{Approvals, SecretGuard, Services, StoryJob};
 use fleet_inference::{Engine, EngineHandle, MockEngine, MockMode, MockOptions, Script};
 use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
@@ -210,7 +211,7 @@ impl World {
             ..MockOptions::default()
         };
         let engine = setup.engine.clone().unwrap_or_else(|| Arc::new(MockEngine::new(mock)));
-        let approvals = Approvals::new(journal.clone());
+        let approvals = Approvals::start(&system, journal.clone()).await.unwrap();
         let services = Services {
             system: system.clone(),
             node: "n1".into(),
@@ -220,6 +221,8 @@ impl World {
             bench,
             caps: Caps::default(),
             approvals: approvals.clone(),
+            cluster: None,
+            grounds: NodeGrounds::default(),
             bases: dir.join("bases"),
             options: setup.options.clone(),
         };

@@ -15,7 +15,7 @@ use super::member::{LeaseClock, MemberActor, MemberArgs, MemberMsg, Standing};
 use super::message::{Answer, ControlAnswer, Said, SpawnRequest, ToControl};
 use super::network::Network;
 use super::options::ClusterOptions;
-use crate::actor::{Message, Ref, System};
+use crate::actor::{ActorAddr, Message, Ref, System};
 use crate::codec;
 use crate::id::{Incarnation, NodeId};
 use crate::membership::{Member, NodeFacts};
@@ -169,6 +169,17 @@ impl ClusterNode {
             ControlAnswer::Found(addr) => Ok(addr.map(|addr| self.0.network.reference(addr))),
             _ => Err(ClusterError::Control("it answered another question".into())),
         }
+    }
+
+    /// A reference to the actor at that address, on whichever node; it follows the actor.
+    pub fn reference<M: Message>(&self, addr: ActorAddr) -> Ref<M> {
+        self.0.network.reference(addr)
+    }
+
+    /// A service of the control node, by name, in whichever life it and the node are: see
+    /// [`System::spawn_service`].
+    pub fn service<M: Message>(&self, name: &str) -> Ref<M> {
+        self.0.network.reference(ActorAddr::service(self.0.control_node, name))
     }
 
     /// Ends an actor of the cluster; one that isn't there is ended already.

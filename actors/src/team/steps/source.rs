@@ -30,7 +30,7 @@ pub(crate) async fn sources(work: &Work) -> Result<Arc<Vec<SourceText>>, StepErr
         }
         Ok(Arc::new(files))
     });
-    work.sources.get_or_try_init(|| async { read.await.map_err(step) }).await.cloned()
+    work.grounds.sources.get_or_try_init(|| async { read.await.map_err(step) }).await.cloned()
 }
 
 /// One text file of the base.
