@@ -1,6 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 use std::os::unix::fs::PermissionsExt;
 
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use bytesize::ByteSize;
+
 use super::*;
 
 fn store(dir: &tempfile::TempDir, max_bytes: u64) -> BlobStore {
