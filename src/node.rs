@@ -105,7 +105,8 @@ impl Node {
             forget: storage::forget_base(built.bases.clone()),
             options: config.api.clone(),
         };
-        let janitor = Janitor::start(built.bases, built.jobs);
+        let janitor =
+            Janitor::start(built.bases, built.jobs, control.then(|| (api.journal.clone(), api.blobs.clone())));
         Ok(Self { listener, api, running, loading, janitor, relay: built.relay, banner, lock })
     }
 

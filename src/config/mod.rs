@@ -9,12 +9,13 @@ mod nearest;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use fleet_actors::options::{AgentOptions, ApprovalOptions, CouncilOptions, RunOptions, TeamOptions};
 use fleet_api::ApiOptions;
 use fleet_inference::EngineConfig;
-use fleet_runtime::{BlobOptions, JournalOptions};
+use fleet_runtime::{BlobOptions, BlobsOptions, JournalOptions};
 use fleet_tools::sandbox::SandboxOptions;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ pub struct Config {
     /// The journal.
     pub journal: JournalOptions,
     /// Base packs, patches and results.
-    pub blobs: BlobOptions,
+    pub blobs: BlobsConfig,
     /// How many jobs run, and how often one is tried again.
     pub jobs: JobsOptions,
     /// The listener's bounds.
@@ -88,6 +89,41 @@ pub struct JobsOptions {
 impl Default for JobsOptions {
     fn default() -> Self {
         Self { max_running: 2, max_restarts: 3, cpus: 0.5, memory: ByteSize::gib(1) }
+    }
+}
+
+/// `[blobs]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlobsConfig {
+    /// The largest base pack, patch or result that is taken. Default 1 GiB.
+    pub max_bytes: ByteSize,
+    /// How long a blob that no job needs stays, such as an upload that was never submitted. Default 24 h.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// Disk for copies on a node that doesn't keep the blobs. Default 10 GiB.
+    pub cache: ByteSize,
+    /// Memory for those that are asked for often. Default 256 MiB.
+    pub memory: ByteSize,
+}
+
+impl Default for BlobsConfig {
+    fn default() -> Self {
+        let BlobsOptions { grace, cache, memory, .. } = BlobsOptions::default();
+        Self { max_bytes: BlobOptions::default().max_bytes, grace, cache, memory }
+    }
+}
+
+impl BlobsConfig {
+    /// Bounds of the store.
+    pub fn store(&self) -> BlobOptions {
+        BlobOptions { max_bytes: self.max_bytes }
+    }
+
+    /// How they are kept and shared.
+    pub fn sharing(&self) -> BlobsOptions {
+        let Self { grace, cache, memory, .. } = *self;
+        BlobsOptions { grace, cache, memory, ..BlobsOptions::default() }
     }
 }
 

@@ -10,13 +10,14 @@ use fleet_actors::team::{NodeGrounds, SecretGuard, Services, StoryJob};
 use fleet_api::wire::{EngineView, NodeInfo};
 use fleet_inference::{Engine, EngineHandle, EngineKind, NodeEngines, PlacedArgs, PlacedEngine};
 use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
+use fleet_runtime::blob::{BlobRole, Blobs};
 use fleet_runtime::cluster::RunningNode;
 use fleet_runtime::effect::Permit;
 use fleet_runtime::job::{InTheCluster, JobHost, JobKind, Jobs, JobsOptions, JobsPorts};
 use fleet_runtime::journal::{JournalService, JournalServiceArgs, RemoteJournal};
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::supervise::{ChildOptions, Restart};
-use fleet_runtime::{BlobStore, Journal, Timestamp};
+use fleet_runtime::{Journal, Timestamp};
 use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
 use fleet_tools::policy::Policy;
 use fleet_tools::run::Workbench;
@@ -45,7 +46,7 @@ pub(super) struct Parts<'a> {
 pub(super) struct Built {
     pub(super) jobs: Jobs,
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) blobs: BlobStore,
+    pub(super) blobs: Blobs,
     pub(super) progress: ProgressBus,
     pub(super) approvals: Approvals,
     pub(super) bases: PathBuf,
@@ -58,7 +59,7 @@ pub(super) struct Built {
 struct Means {
     journal: Arc<dyn Journal>,
     redactor: Arc<SecretRedactor>,
-    blobs: BlobStore,
+    blobs: Blobs,
     approvals: Approvals,
     engine: EngineHandle,
     team: TeamOptions,
@@ -66,8 +67,9 @@ struct Means {
 
 impl Parts<'_> {
     pub(super) async fn of_control(&self, running: &RunningNode, storage: Storage) -> anyhow::Result<Built> {
-        let Storage { journal, blobs, redactor, redaction_key, found } = storage;
+        let Storage { journal, redactor, redaction_key, found } = storage;
         let (system, journal): (_, Arc<dyn Journal>) = (running.system(), journal);
+        let blobs = storage::open_blobs(self.config, self.state, running, BlobRole::Keeper).await?;
         let progress = ProgressBus::new();
         let child = ChildOptions::default;
         let served = JournalServiceArgs { journal: journal.clone(), redactor: redactor.clone() };
@@ -116,7 +118,7 @@ impl Parts<'_> {
         let means = Means {
             journal,
             redactor: Arc::new(SecretRedactor::new(*key.as_bytes())),
-            blobs: storage::open_blobs(self.config, self.state)?,
+            blobs: storage::open_blobs(self.config, self.state, running, BlobRole::Cache).await?,
             approvals,
             engine,
             team: welcome.team,

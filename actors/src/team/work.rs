@@ -91,10 +91,12 @@ impl Work {
 
     async fn import(&self) -> Result<BaseRepo, StepError> {
         let digest = self.spec.base_pack.parse().map_err(|e| StepError::Failed(format!("base pack: {e}")))?;
-        let pack = self.ctx.blobs.path(&digest).ok_or_else(|| {
-            StepError::Failed(format!(
+        // Held until it is imported: the copy of a node that doesn't keep blobs may otherwise be dropped meanwhile.
+        let pack = self.ctx.blobs.path(&digest).await.map_err(|e| match e {
+            BlobError::NotFound(_) => StepError::Failed(format!(
                 "the base pack {digest} was never uploaded or was deleted; submit the story again"
-            ))
+            )),
+            e => e.into(),
         })?;
         let commit: CommitId =
             self.spec.base_commit.parse().map_err(|e: RepoError| StepError::Failed(e.to_string()))?;

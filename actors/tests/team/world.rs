@@ -19,7 +19,7 @@ use fleet_runtime::job::{JobRecord, JobState, JobSubmit, Jobs, JobsOptions, Jobs
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::supervise::{Backoff, ChildOptions};
 use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId,
+    Author, BlobOptions, BlobStore, Blobs, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId,
     ProjectId, Redactor, Seq, SqliteJournal, StreamId,
 };
 use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
@@ -177,7 +177,7 @@ pub struct World {
     pub jobs: Jobs,
     pub approvals: Approvals,
     pub journal: Arc<dyn Journal>,
-    pub blobs: BlobStore,
+    pub blobs: Blobs,
     system: System,
 }
 
@@ -187,6 +187,7 @@ impl World {
         let secrets = Arc::new(SecretRedactor::new(KEY));
         let redactor: Arc<dyn Redactor> = Arc::new(Panicking::new(secrets.clone(), setup.panics));
         let blobs = BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap();
+        let blobs = Blobs::alone(blobs).await.unwrap();
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let memory_args =
             MemoryArgs { journal: journal.clone(), redactor: secrets.clone(), options: MemoryOptions::default() };
@@ -316,7 +317,7 @@ impl World {
     /// Brings the result into the repository, as the client does; gives the commit.
     pub async fn fetch(&self, repo: &Repository, job: &JobId) -> CommitId {
         let commit = self.report(job).await.commit.expect("there is no commit");
-        let bundle = self.blobs.path(&commit.bundle.parse().unwrap()).unwrap();
+        let bundle = self.blobs.path(&commit.bundle.parse().unwrap()).await.unwrap();
         let base: CommitId = repo.git(&["rev-parse", "HEAD"]).parse().unwrap();
         client::import_result(repo.path(), &bundle, &base, &commit.branch).unwrap()
     }

@@ -20,7 +20,7 @@ use super::options::BlobsOptions;
 use super::shelf::{InUse, Shelf};
 use super::stats::BlobStats;
 use super::store::BlobStore;
-use super::{BlobError, BlobPeers, Digest, sweep};
+use super::{BlobError, BlobPeers, Digest, NoPeers, sweep};
 use crate::actor::{ActorError, Ref, System};
 use crate::supervise::ChildOptions;
 use crate::time::Timestamp;
@@ -109,6 +109,11 @@ impl Blobs {
         });
         inner.run(sweep::now_and_then(inner.clone()));
         Ok(Self { inner, deadline, _ends: Arc::new(ended.drop_guard()) })
+    }
+
+    /// The blobs of a node that is alone.
+    pub async fn alone(store: BlobStore) -> Result<Self, BlobError> {
+        Self::start(BlobsSetup::new(store, BlobRole::Keeper, Arc::new(NoPeers))).await
     }
 
     /// Starts the actor by which other nodes reach these blobs. Without it this node can fetch, but not put.
@@ -205,7 +210,12 @@ impl Blobs {
     }
 
     /// The keeper's part of a put on another node: resolves once the blob is on this disk.
-    pub(super) async fn take_over(&self, digest: Digest, from: Ref<BlobMsg>, within: Duration) -> Result<(), BlobError> {
+    pub(super) async fn take_over(
+        &self,
+        digest: Digest,
+        from: Ref<BlobMsg>,
+        within: Duration,
+    ) -> Result<(), BlobError> {
         let until = Instant::now() + within;
         loop {
             // What is damaged here is mended by what was put there.

@@ -182,6 +182,11 @@ impl ClusterNode {
         self.0.network.reference(ActorAddr::service(self.0.control_node, name))
     }
 
+    /// The same on any node.
+    pub fn service_on<M: Message>(&self, node: NodeId, name: &str) -> Ref<M> {
+        self.0.network.reference(ActorAddr::service(node, name))
+    }
+
     /// Ends an actor of the cluster; one that isn't there is ended already.
     pub async fn stop_actor(&self, key: &str) -> Result<(), ClusterError> {
         let stop = ToControl::Stop { key: key.to_owned() };

@@ -55,5 +55,5 @@ pub(crate) async fn patched_file(work: &Work, patch: &str, path: &str) -> Result
 /// A recorded patch.
 pub(crate) async fn patch_bytes(work: &Work, digest: &str) -> Result<Vec<u8>, StepError> {
     let digest: Digest = digest.parse().map_err(|e| StepError::Failed(format!("patch {digest}: {e}")))?;
-    Ok(work.ctx.blobs.get(&digest).await?)
+    Ok(work.ctx.blobs.get(&digest).await?.to_vec())
 }
