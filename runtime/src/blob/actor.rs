@@ -70,7 +70,9 @@ async fn act(blobs: &Blobs, msg: BlobMsg, room: bool) {
     match msg {
         BlobMsg::Read { digest, offset, len, reply } => reply.send(piece(blobs, digest, offset, len).await),
         BlobMsg::Deleted { digests } => blobs.deleted_elsewhere(&digests).await,
-        BlobMsg::Keep { reply, .. } | BlobMsg::Hold { reply, .. } | BlobMsg::Release { reply, .. } if !blobs.keeps() => {
+        BlobMsg::Keep { reply, .. } | BlobMsg::Hold { reply, .. } | BlobMsg::Release { reply, .. }
+            if !blobs.keeps() =>
+        {
             reply.send(not_the_keeper());
         }
         BlobMsg::Forget { reply, .. } if !blobs.keeps() => reply.send(not_the_keeper()),

@@ -205,7 +205,12 @@ impl Blobs {
     }
 
     /// The keeper's part of a put on another node: resolves once the blob is on this disk.
-    pub(super) async fn take_over(&self, digest: Digest, from: Ref<BlobMsg>, within: Duration) -> Result<(), BlobError> {
+    pub(super) async fn take_over(
+        &self,
+        digest: Digest,
+        from: Ref<BlobMsg>,
+        within: Duration,
+    ) -> Result<(), BlobError> {
         let until = Instant::now() + within;
         loop {
             // What is damaged here is mended by what was put there.

@@ -151,7 +151,8 @@ impl Fetch {
             return Err(Trouble::Away(format!("the deadline came after {offset} bytes")));
         }
         let (digest, len) = (self.digest, u32::try_from(self.piece()).unwrap_or(u32::MAX));
-        let asked = source.ask(left.min(self.options.piece_deadline), |reply| BlobMsg::Read { digest, offset, len, reply });
+        let asked =
+            source.ask(left.min(self.options.piece_deadline), |reply| BlobMsg::Read { digest, offset, len, reply });
         match asked.await {
             Ok(Piece::Bytes { whole, bytes }) => {
                 count(&self.shelf.counters.fetched_bytes, bytes.len() as u64);

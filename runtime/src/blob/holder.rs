@@ -36,7 +36,8 @@ impl FromStr for Holder {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let refused = || IdError { kind: "holder", text: text.to_owned(), rule: "1 to 200 bytes, no control characters" };
+        let refused =
+            || IdError { kind: "holder", text: text.to_owned(), rule: "1 to 200 bytes, no control characters" };
         Self::allows(text).then(|| Self(text.to_owned())).ok_or_else(refused)
     }
 }

@@ -1,7 +1,7 @@
 //! Where other nodes' blobs are reached.
 
-use super::message::BlobMsg;
 use super::Digest;
+use super::message::BlobMsg;
 use crate::actor::Ref;
 
 /// The way to the blobs of other nodes: a port, since who they are is the cluster's to know. References have to be good for
