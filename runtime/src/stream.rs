@@ -1,9 +1,12 @@
-//! The single writer of one stream.
+//! The writers of one stream.
 //!
 //! Opening one claims the stream's generation: whoever wrote before is refused from then on. Its
-//! clones share one order; an append holds the next one back until it is on disk.
+//! clones share one order; an append holds the next one back until it is on disk. Writers of one
+//! generation may be on several nodes: each names the end that it knows, and reads on where that
+//! has changed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Mutex;
 
@@ -13,6 +16,9 @@ use crate::redact::{Redacted, Redactor};
 
 /// How many events one read of the history asks for.
 const HISTORY_PAGE: usize = 1_000;
+/// Pauses between attempts while the journal is away; doubled up to the second.
+const PAUSE: Duration = Duration::from_millis(if cfg!(test) { 1 } else { 100 });
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// Appends to one stream as its present generation. Cheap to clone.
 #[derive(Clone)]
@@ -38,8 +44,19 @@ impl StreamWriter {
         project: ProjectId,
     ) -> Result<Self, JournalError> {
         let generation = journal.claim(&stream).await?;
+        Ok(Self::join(journal, redactor, stream, project, generation))
+    }
+
+    /// Writes as a generation that was claimed already, beside its other writers on this and on other nodes.
+    pub fn join(
+        journal: Arc<dyn Journal>,
+        redactor: Arc<dyn Redactor>,
+        stream: StreamId,
+        project: ProjectId,
+        generation: Generation,
+    ) -> Self {
         let end = Mutex::new(None);
-        Ok(Self(Arc::new(Inner { journal, redactor, stream, project, generation, end })))
+        Self(Arc::new(Inner { journal, redactor, stream, project, generation, end }))
     }
 
     /// Redacts the event, appends it, and gives it as it was recorded.
@@ -52,31 +69,56 @@ impl StreamWriter {
     }
 
     /// Appends all of them or none.
+    ///
+    /// While the journal is away this waits for it, however long that takes: what can't be recorded must not go on. An
+    /// append whose answer was lost is looked for before it is made again, so it is there once.
     pub async fn append_all(&self, events: Vec<NewEvent>) -> Result<Vec<Envelope>, JournalError> {
         let inner = &*self.0;
         let redact = |event| Redacted::event(&*inner.redactor, &inner.project, event);
         let events: Vec<_> = events.into_iter().map(redact).collect();
         let mut end = inner.end.lock().await;
         // Taken, not copied: if this future is dropped below, the end isn't known any more.
-        let known = end.take();
-        let result = inner
-            .journal
-            .append(Append {
-                stream: inner.stream.clone(),
-                project: inner.project.clone(),
-                expected: known.map_or(Expected::Any, Expected::Seq),
-                generation: inner.generation,
-                events,
-            })
-            .await;
-        *end = match &result {
-            Ok(appended) => appended.last().map(|e| e.seq).or(known),
-            // An append that was dropped had got there after all. Still the only writer, so the
-            // next one may go on from wherever the stream ends.
-            Err(JournalError::WrongSeq { .. } | JournalError::Storage(_) | JournalError::Closed(_)) => None,
-            Err(_) => known,
-        };
-        result
+        let mut known = end.take();
+        let (mut unclear, mut pause) = (false, PAUSE);
+        loop {
+            let result = match known {
+                Some(from) => inner.append(from, events.clone()).await,
+                None => match inner.last_seq().await {
+                    Ok(last) => {
+                        known = Some(last);
+                        continue;
+                    }
+                    Err(e) => Err(e),
+                },
+            };
+            match result {
+                Ok(appended) => {
+                    *end = appended.last().map(|e| e.seq).or(known);
+                    return Ok(appended);
+                }
+                // Another writer of this generation was there first, or an attempt of ours got there after all.
+                Err(JournalError::WrongSeq { .. }) => {
+                    let since = inner.read_from(known.unwrap_or_default().next()).await?;
+                    if let Some(ours) = unclear.then(|| find(&since, &events, inner.generation)).flatten() {
+                        *end = since.last().map(|e| e.seq);
+                        return Ok(ours);
+                    }
+                    // None: the journal was read before what made it refuse could be seen.
+                    known = since.last().map(|e| e.seq);
+                }
+                Err(error @ (JournalError::Away(_) | JournalError::Unclear(_))) => {
+                    unclear |= known.is_some() && matches!(error, JournalError::Unclear(_));
+                    tracing::warn!(stream = %inner.stream, %error, "waiting for the journal");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => {
+                    let torn = matches!(error, JournalError::Storage(_) | JournalError::Closed(_));
+                    *end = known.filter(|_| !torn);
+                    return Err(error);
+                }
+            }
+        }
     }
 
     pub fn generation(&self) -> Generation {
@@ -93,16 +135,52 @@ impl StreamWriter {
 
     /// The stream from its first event to its present end.
     pub async fn history(&self) -> Result<Vec<Envelope>, JournalError> {
+        self.0.read_from(Seq(1)).await
+    }
+}
+
+impl Inner {
+    async fn append(&self, from: Seq, events: Vec<Redacted<NewEvent>>) -> Result<Vec<Envelope>, JournalError> {
+        let append = Append {
+            stream: self.stream.clone(),
+            project: self.project.clone(),
+            expected: Expected::Seq(from),
+            generation: self.generation,
+            events,
+        };
+        self.journal.append(append).await
+    }
+
+    /// Seq 0 where there is no event yet.
+    async fn last_seq(&self) -> Result<Seq, JournalError> {
+        let heads = self.journal.streams(self.stream.as_str()).await?;
+        let head = heads.into_iter().find(|head| head.stream == self.stream);
+        Ok(head.map_or(Seq(0), |head| head.last_seq))
+    }
+
+    async fn read_from(&self, from: Seq) -> Result<Vec<Envelope>, JournalError> {
         let mut all: Vec<Envelope> = Vec::new();
         loop {
-            let from = all.last().map_or(Seq(1), |e| e.seq.next());
-            let page = self.0.journal.read_stream(&self.0.stream, from, HISTORY_PAGE).await?;
+            let from = all.last().map_or(from, |e| e.seq.next());
+            let page = self.journal.read_stream(&self.stream, from, HISTORY_PAGE).await?;
             if page.is_empty() {
                 return Ok(all);
             }
             all.extend(page);
         }
     }
+}
+
+/// The envelopes that hold just these events, one after the other.
+fn find(since: &[Envelope], events: &[Redacted<NewEvent>], generation: Generation) -> Option<Vec<Envelope>> {
+    let is = |envelope: &Envelope, event: &NewEvent| {
+        envelope.generation == generation
+            && (&envelope.by, &envelope.kind, envelope.version) == (&event.by, &event.kind, event.version)
+            && (envelope.caused_by, &envelope.facts) == (event.caused_by, &event.facts)
+            && envelope.payload == event.payload
+    };
+    let all = |window: &&[Envelope]| window.iter().zip(events).all(|(envelope, event)| is(envelope, event.get()));
+    since.windows(events.len().max(1)).find(all).map(<[Envelope]>::to_vec)
 }
 
 impl std::fmt::Debug for StreamWriter {

@@ -19,6 +19,28 @@ pub struct ActorAddr {
     pub generation: Generation,
 }
 
+impl ActorAddr {
+    /// The address of a service of that node, by name: good for whichever life the node and the service are in. For what
+    /// every node must find without having been told, such as the journal. Who may write what is fenced by the journal's
+    /// generations, not by this address.
+    pub fn service(node: NodeId, name: &str) -> Self {
+        Self { node, incarnation: ANY_LIFE, actor: ActorId::of_service(name), generation: Generation(0) }
+    }
+
+    /// Whether it names a service instead of one life of an actor.
+    pub fn is_service(&self) -> bool {
+        self.incarnation == ANY_LIFE
+    }
+
+    /// Whether a message to this address is for the actor that lives at `now`.
+    pub(crate) fn means(&self, now: &Self) -> bool {
+        self == now || (self.is_service() && (self.node, self.actor) == (now.node, now.actor))
+    }
+}
+
+/// Incarnations count from 1.
+const ANY_LIFE: Incarnation = Incarnation(0);
+
 impl fmt::Display for ActorAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { node, incarnation, actor, generation } = self;

@@ -55,6 +55,12 @@ impl<M: Send + 'static> Context<M> {
         self.lifeline.supervisor().await?.spawn::<A>(name.into(), args, options).await
     }
 
+    /// What this node provides of that type ([`System::provide`](super::System::provide)). Waits for it up to 30 s: a node
+    /// that starts may be given actors before all of its parts are there.
+    pub async fn provided<T: Clone + Send + Sync + 'static>(&self) -> Result<T, ActorError> {
+        self.lifeline.home().provided().get().await
+    }
+
     /// Ends a child in good order (and its children with it); it isn't restarted.
     pub async fn stop_child(&self, name: &str) {
         if let Ok(supervisor) = self.lifeline.supervisor().await {

@@ -35,6 +35,10 @@ impl Lifeline {
         *self.lock() = Some(Family { me, options, supervisor: None });
     }
 
+    pub(crate) fn home(&self) -> &Home {
+        &self.home
+    }
+
     pub(crate) fn cancel_token(&self) -> &CancellationToken {
         &self.cancel
     }

@@ -21,6 +21,7 @@ mod json;
 mod lifeline;
 mod loopback;
 mod payload;
+mod provided;
 mod reference;
 mod reply;
 mod slot;

@@ -104,13 +104,13 @@ impl<M: Send + 'static> Slot<M> {
     /// Whether that is the present life of the actor; else which one is.
     pub(crate) fn admits(&self, at: ActorAddr) -> Result<(), ActorAddr> {
         let now = self.addr();
-        if now == at { Ok(()) } else { Err(now) }
+        if at.means(&now) { Ok(()) } else { Err(now) }
     }
 
     /// Delivers to exactly that life of the actor; an address of another life is refused.
     pub(crate) fn put_at(&self, at: ActorAddr, mail: Mail<M>) -> Result<(), ActorAddr> {
         let mut tenancy = self.lock();
-        if tenancy.addr != at {
+        if !at.means(&tenancy.addr) {
             return Err(tenancy.addr);
         }
         tenancy.put(mail).map_err(|_| at)

@@ -13,6 +13,7 @@ use super::address::ActorAddr;
 use super::crossing::{Arrived, KindId, Link, PortTable, Refusal, decode_crossing};
 use super::error::{ActorError, SendError};
 use super::host::Mail;
+use super::provided::Provided;
 use super::reference::Ref;
 use super::slot::{Slot, Toll};
 use super::{Actor, Message};
@@ -43,6 +44,24 @@ impl System {
         options: ChildOptions,
     ) -> Result<Ref<A::Msg>, ActorError> {
         self.root.spawn::<A>(name.into(), args, options).await
+    }
+
+    /// Starts an actor at the root that any node reaches by this node and its name, in whichever life both are:
+    /// see [`ActorAddr::service`].
+    pub async fn spawn_service<A: Actor>(
+        &self,
+        name: &str,
+        args: A::Args,
+        options: ChildOptions,
+    ) -> Result<Ref<A::Msg>, ActorError> {
+        let life = Life { actor: ActorId::of_service(name), generation: Generation(1) };
+        self.spawn_as::<A>(life, name.to_owned(), args, options).await
+    }
+
+    /// Gives the actors of this process something to work with, in place of an earlier value of its type. They get it by
+    /// [`Context::provided`](super::Context::provided).
+    pub fn provide<T: Clone + Send + Sync + 'static>(&self, value: T) {
+        self.home.provided().put(value);
     }
 
     /// Starts an actor at the root as the next life of one that may have lived elsewhere.
@@ -103,11 +122,17 @@ struct Inner {
     incarnation: Incarnation,
     slots: RwLock<HashMap<ActorId, Weak<dyn AnySlot>>>,
     ports: PortTable,
+    provided: Provided,
 }
 
 impl Home {
     fn new(node: NodeId, incarnation: Incarnation) -> Self {
-        Self(Arc::new(Inner { node, incarnation, slots: RwLock::default(), ports: PortTable::default() }))
+        let (slots, ports, provided) = Default::default();
+        Self(Arc::new(Inner { node, incarnation, slots, ports, provided }))
+    }
+
+    pub(crate) fn provided(&self) -> &Provided {
+        &self.0.provided
     }
 
     /// What was asked of other nodes and isn't answered yet.
@@ -131,7 +156,7 @@ impl Home {
     }
 
     pub(crate) fn find(&self, addr: ActorAddr) -> Option<Arc<dyn AnySlot>> {
-        if (addr.node, addr.incarnation) != (self.0.node, self.0.incarnation) {
+        if addr.node != self.0.node || (addr.incarnation != self.0.incarnation && !addr.is_service()) {
             return None;
         }
         let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);

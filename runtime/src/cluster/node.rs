@@ -18,7 +18,7 @@ use super::network::Network;
 use super::options::ClusterOptions;
 use super::view::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use super::watching::{ActorWatch, Following};
-use crate::actor::{Json, Message, Ref, System};
+use crate::actor::{ActorAddr, Json, Message, Ref, System};
 use crate::codec;
 use crate::id::{Incarnation, NodeId};
 use crate::membership::{Member, NodeFacts};
@@ -184,6 +184,22 @@ impl ClusterNode {
             ControlAnswer::Found(addr) => Ok(addr.map(|addr| self.0.network.reference(addr))),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// A reference to the actor at that address, on whichever node; it follows the actor.
+    pub fn reference<M: Message>(&self, addr: ActorAddr) -> Ref<M> {
+        self.0.network.reference(addr)
+    }
+
+    /// A service of the control node, by name, in whichever life it and the node are: see
+    /// [`System::spawn_service`].
+    pub fn service<M: Message>(&self, name: &str) -> Ref<M> {
+        self.0.network.reference(ActorAddr::service(self.0.control_node, name))
+    }
+
+    /// The same on any node.
+    pub fn service_on<M: Message>(&self, node: NodeId, name: &str) -> Ref<M> {
+        self.0.network.reference(ActorAddr::service(node, name))
     }
 
     /// Ends an actor of the cluster, and returns when it has ended, wherever it runs; one that isn't there is ended

@@ -6,6 +6,7 @@
 //! can't start one. After a crash between the two the class says what may be done.
 
 mod ledger;
+mod permit;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::id::Position;
 use crate::journal::{Author, Envelope, Fact, JournalError, NewEvent};
 use crate::stream::StreamWriter;
 use ledger::{Known, Ledger};
+pub use permit::Permit;
 
 pub const INTENDED: &str = "effect.intended";
 pub const COMPLETED: &str = "effect.completed";
@@ -77,12 +79,19 @@ pub enum EffectError {
 pub struct Effects {
     writer: StreamWriter,
     ledger: Arc<Ledger>,
+    permit: Permit,
 }
 
 impl Effects {
     /// `history` is the stream's, from its first event.
     pub fn new(writer: StreamWriter, history: &[Envelope]) -> Self {
-        Self { writer, ledger: Arc::new(Ledger::from_history(history)) }
+        Self { writer, ledger: Arc::new(Ledger::from_history(history)), permit: Permit::always() }
+    }
+
+    /// Starts none while the permit doesn't hold, and waits instead.
+    #[must_use]
+    pub fn permitted_by(self, permit: Permit) -> Self {
+        Self { permit, ..self }
     }
 
     /// Gives the recorded outcome, or does the effect and records it.
@@ -121,6 +130,8 @@ impl Effects {
         // Before the append: should this future be dropped during it, the intention may be there.
         *known = Known::Intended { attempt: run.attempt, class: spec.class };
         let (by, intended) = self.intend(spec, &run, &mut known, tried).await?;
+        // Between the intention and this line the process may have stood still for longer than its lease.
+        self.permit.granted().await;
         let result = f(run.clone()).await;
         let facts = result.as_ref().map(facts).unwrap_or_default();
         let outcome = self.record(by, &run, intended, result, facts).await?;

@@ -72,5 +72,15 @@ uuid_id!(
     "actor id"
 );
 
+impl ActorId {
+    /// The id of the service with that name: the same on every node, so that it needn't be told.
+    pub fn of_service(name: &str) -> Self {
+        let hash = blake3::derive_key("fleet 2026-11 actor id of a service", name.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
 #[cfg(test)]
 mod tests;

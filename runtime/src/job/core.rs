@@ -34,6 +34,8 @@ pub enum RunEnd {
     Crashed(String),
     /// It ended because it was told to.
     Cancelled,
+    /// Its node is gone, or its lease: not the job's doing.
+    Lost(String),
 }
 
 /// One job, as recorded.
@@ -43,7 +45,6 @@ pub(super) struct Job {
     pub(super) project: ProjectId,
     pub(super) kind: String,
     pub(super) title: String,
-    pub(super) spec: serde_json::Value,
     pub(super) priority: i32,
     pub(super) by: Author,
     pub(super) state: JobState,
@@ -54,6 +55,8 @@ pub(super) struct Job {
     pub(super) outcome: Option<JobOutcome>,
     pub(super) generation: Generation,
     pub(super) run: u32,
+    /// Where the latest run is, or was.
+    pub(super) node: Option<String>,
     pub(super) crashes: u32,
     /// It has one of the places of `max_running`.
     pub(super) holds_place: bool,
@@ -73,6 +76,8 @@ pub struct JobsCore {
     keys: HashMap<(ProjectId, String), JobId>,
     /// Waiting jobs that could go on. Not recorded: a lost run is started anew.
     resuming: BTreeSet<JobId>,
+    /// Queued jobs for which a node is being found, and why there is none yet. Not recorded: a restart looks again.
+    pub(super) placing: BTreeMap<JobId, Option<String>>,
 }
 
 /// Equal in what is recorded.
@@ -98,6 +103,9 @@ impl JobsCore {
             && !job.state.is_ended()
         {
             job.apply(event, envelope);
+            if job.state != JobState::Queued {
+                self.placing.remove(&id);
+            }
             if job.state != JobState::Waiting {
                 self.resuming.remove(&id);
             }
@@ -140,7 +148,8 @@ impl JobsCore {
             let (places, last_served) = held.get(&job.project).copied().unwrap_or_default();
             (-i64::from(job.priority), places, last_served, job.submitted.0)
         };
-        let ready = |job: &&Job| job.state == JobState::Queued && job.not_before <= now;
+        let queued = |job: &&Job| job.state == JobState::Queued && !self.placing.contains_key(&job.id);
+        let ready = |job: &&Job| queued(job) && job.not_before <= now;
         self.jobs.values().filter(ready).min_by_key(rank).map(|j| Decision::Start(j.id.clone()))
     }
 
@@ -165,20 +174,38 @@ impl JobsCore {
             (RunEnd::Done(outcome), Some(_)) => ended(JobState::Stopped, outcome),
             (RunEnd::Done(outcome), None) => ended(JobState::Failed, outcome),
             (_, Some((by, reason))) => stopped(by, reason),
+            (RunEnd::Lost(why), None) => JobEvent::Requeued { why, crash: false, not_before: now },
             (RunEnd::Failed(why), None) => failed(why),
             (RunEnd::Crashed(why), None) => self.retry_or_fail(job, why, now),
             (RunEnd::Cancelled, None) => self.retry_or_fail(job, "it broke off".into(), now),
         })
     }
 
-    /// What the loss of the process means for the jobs that it ran.
-    pub fn recover(&self, now: Timestamp) -> Vec<(JobId, JobEvent)> {
-        let lost = |j: &&Job| !j.state.is_ended() && j.state != JobState::Queued;
-        let recovery = |job: &Job| match &job.stop {
-            Some((by, reason)) => stopped(by, reason),
-            None => JobEvent::Requeued { why: "the node was restarted".into(), crash: false, not_before: now },
-        };
-        self.jobs.values().filter(lost).map(|j| (j.id.clone(), recovery(j))).collect()
+    /// Jobs that have a run, as far as is recorded.
+    pub fn begun(&self) -> Vec<JobId> {
+        let begun = |j: &&Job| !j.state.is_ended() && j.state != JobState::Queued;
+        self.jobs.values().filter(begun).map(|j| j.id.clone()).collect()
+    }
+
+    /// A place is being looked for; the job counts as running until it has started or [`JobsCore::not_placed`] is said.
+    pub fn place(&mut self, id: &JobId) {
+        self.placing.insert(id.clone(), None);
+    }
+
+    /// There is none yet, and why.
+    pub fn no_place_yet(&mut self, id: &JobId, why: String) {
+        if let Some(reason) = self.placing.get_mut(id) {
+            *reason = Some(why);
+        }
+    }
+
+    pub fn is_placing(&self, id: &JobId) -> bool {
+        self.placing.contains_key(id)
+    }
+
+    /// It isn't looked for any more.
+    pub fn not_placed(&mut self, id: &JobId) {
+        self.placing.remove(id);
     }
 
     /// The job is deleted; its key may be used again.
@@ -186,18 +213,18 @@ impl JobsCore {
         if let Some(job) = self.jobs.remove(id) {
             self.keys.remove(&job.key);
             self.resuming.remove(id);
+            self.placing.remove(id);
         }
     }
 
-    /// What the next run of a job is made from: kind, project, spec, the run's number.
-    pub(super) fn run_of(&self, id: &JobId) -> Option<(String, ProjectId, serde_json::Value, u32)> {
-        let job = self.jobs.get(id)?;
-        Some((job.kind.clone(), job.project.clone(), job.spec.clone(), job.run + 1))
+    /// The number of the latest run; 0 before the first.
+    pub(super) fn latest_run(&self, id: &JobId) -> Option<u32> {
+        self.jobs.get(id).map(|job| job.run)
     }
 
     /// Jobs that hold a place.
     pub fn running(&self) -> usize {
-        self.jobs.values().filter(|j| j.holds_place).count()
+        self.jobs.values().filter(|j| j.holds_place).count() + self.placing.len()
     }
 
     pub fn record(&self, id: &JobId, now: Timestamp) -> Option<JobRecord> {
@@ -225,6 +252,7 @@ impl JobsCore {
             by: job.by.clone(),
             outcome: job.outcome.clone(),
             generation: job.generation,
+            node: job.node.clone(),
             why: self.explain(job, now),
         }
     }
@@ -234,7 +262,7 @@ impl JobsCore {
         let mut held: BTreeMap<&ProjectId, (usize, Position)> = BTreeMap::new();
         for job in self.jobs.values() {
             let (places, last) = held.entry(&job.project).or_default();
-            *places += usize::from(job.holds_place);
+            *places += usize::from(job.holds_place || self.placing.contains_key(&job.id));
             *last = (*last).max(job.last_start.unwrap_or_default());
         }
         held
@@ -252,7 +280,7 @@ impl JobsCore {
     }
 
     fn insert(&mut self, id: JobId, event: JobEvent, envelope: &Envelope) {
-        let JobEvent::Submitted { kind, title, spec, priority, key_digest, digest } = event else {
+        let JobEvent::Submitted { kind, title, priority, key_digest, digest, .. } = event else {
             return;
         };
         let key = (envelope.project.clone(), key_digest);
@@ -262,7 +290,6 @@ impl JobsCore {
             project: envelope.project.clone(),
             kind,
             title,
-            spec,
             priority,
             by: envelope.by.clone(),
             state: JobState::Queued,
@@ -273,6 +300,7 @@ impl JobsCore {
             outcome: None,
             generation: envelope.generation,
             run: 0,
+            node: None,
             crashes: 0,
             holds_place: false,
             note: None,
@@ -298,9 +326,10 @@ impl Job {
     fn apply(&mut self, event: JobEvent, envelope: &Envelope) {
         match event {
             JobEvent::Submitted { .. } => {}
-            JobEvent::Started { run } => {
+            JobEvent::Started { run, node } => {
                 self.enter(JobState::Running, true);
                 self.run = run;
+                self.node = node;
                 self.generation = envelope.generation;
                 self.first_start.get_or_insert(envelope.at);
                 self.last_start = Some(envelope.position);

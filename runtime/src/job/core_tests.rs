@@ -101,8 +101,10 @@ impl World {
         while let Some(decision) = self.core.next(self.now) {
             let (job, event) = match decision {
                 Decision::Start(job) => {
-                    let run = self.core.run_of(&job).unwrap().3;
-                    (job, JobEvent::Started { run })
+                    let run = self.core.latest_run(&job).unwrap() + 1;
+                    self.core.place(&job);
+                    assert!(self.why(&job).contains("a node is being found"), "{}", self.why(&job));
+                    (job, JobEvent::Started { run, node: Some("n1".into()) })
                 }
                 Decision::Resume(job) => (job, JobEvent::Resumed {}),
             };
@@ -110,6 +112,13 @@ impl World {
             started.push(job);
         }
         started
+    }
+
+    /// The loss of the process, or of the nodes: every run is gone.
+    fn lose_all(&mut self) {
+        for job in self.core.begun() {
+            self.end(&job, RunEnd::Lost("the node is gone".into()));
+        }
     }
 
     fn end(&mut self, job: &JobId, end: RunEnd) {
@@ -239,9 +248,7 @@ fn a_loss_of_the_process_is_not_the_jobs_crash() {
     let job = world.submit(&submit("a", "1", 0));
     for _ in 0..10 {
         assert_eq!(world.go_on(), just(&job));
-        for (id, event) in world.core.recover(world.now) {
-            world.record(&id, &event);
-        }
+        world.lose_all();
         assert_eq!(world.state(&job), JobState::Queued);
     }
 }
@@ -253,9 +260,7 @@ fn a_job_that_was_to_stop_when_the_process_died_ends_as_stopped() {
     world.go_on();
     world.record(&job, &stop());
     assert_eq!(world.state(&job), JobState::Stopping);
-    for (id, event) in world.core.recover(world.now) {
-        world.record(&id, &event);
-    }
+    world.lose_all();
     assert_eq!(world.state(&job), JobState::Stopped);
     assert_eq!(world.why(&job), "stopped by person:anna: enough");
 }
@@ -363,9 +368,7 @@ impl World {
             Step::Time { ms } => self.now = Timestamp(self.now.0 + ms),
             Step::Restart => {
                 self.core = self.folded();
-                for (job, event) in self.core.recover(self.now) {
-                    self.record(&job, &event);
-                }
+                self.lose_all();
             }
         }
     }

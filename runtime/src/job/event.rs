@@ -26,6 +26,9 @@ pub enum JobEvent {
     Started {
         /// From 1; rises with each start.
         run: u32,
+        /// The name of the node that runs it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        node: Option<String>,
     },
     #[serde(rename = "job.waiting")]
     Waiting {

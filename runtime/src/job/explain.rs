@@ -19,6 +19,10 @@ impl JobsCore {
     }
 
     fn explain_queued(&self, job: &Job, now: Timestamp) -> String {
+        if let Some(reason) = self.placing.get(&job.id) {
+            let why = reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            return format!("a node is being found for it{why}");
+        }
         let before = job.note.as_ref().map(|why| format!("{why}; ")).unwrap_or_default();
         if job.not_before > now {
             let seconds = job.not_before.since(now).as_secs_f32();

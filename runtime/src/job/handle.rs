@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::host::JobHost;
 use super::kind::JobKind;
 use super::options::JobsOptions;
+use super::placer::{OnThisNode, RunPlacer};
 use super::record::{JobError, JobRecord, JobSubmit};
 use super::service::{JobsActor, JobsArgs, JobsMsg};
 use crate::actor::{ActorError, Json, Ref, ReplyTo, System};
-use crate::blob::BlobStore;
+use crate::blob::Blobs;
 use crate::id::JobId;
 use crate::journal::{Author, Journal};
 use crate::progress::ProgressBus;
@@ -20,7 +22,7 @@ use crate::supervise::ChildOptions;
 pub struct JobsPorts {
     pub journal: Arc<dyn Journal>,
     pub redactor: Arc<dyn Redactor>,
-    pub blobs: BlobStore,
+    pub blobs: Blobs,
     pub progress: ProgressBus,
 }
 
@@ -40,20 +42,42 @@ impl Jobs {
     /// The name of the service among the system's root actors.
     pub const NAME: &'static str = "jobs";
 
-    /// Starts the service: folds what is recorded, queues again what was lost, goes on.
+    /// Starts the service on a node that does all jobs itself.
     pub async fn start(
         system: &System,
         options: JobsOptions,
         kinds: Vec<Arc<dyn JobKind>>,
         ports: JobsPorts,
     ) -> Result<Self, ActorError> {
-        let stop_deadline = options.stop_grace + DEADLINE;
-        // The grace for the runs comes on top of that for the service itself.
-        let grace = options.stop_grace + Duration::from_secs(5);
-        let child = ChildOptions { grace, ..ChildOptions::default() };
-        let args = JobsArgs::new(options, kinds, ports);
-        let actor = system.spawn::<JobsActor>(Self::NAME, args, child).await?;
-        Ok(Self { actor, stop_deadline })
+        let grace = options.stop_grace;
+        let placer = Arc::new(OnThisNode(system.clone()));
+        let jobs = Self::serve(system, options, kinds.clone(), ports.clone(), placer).await?;
+        system.provide(JobHost { grace, ..JobHost::new("this node", kinds, ports, jobs.service()) });
+        Ok(jobs)
+    }
+
+    /// Starts the service: folds what is recorded, asks who still runs, goes on. Runs go where the placer puts them;
+    /// each of those nodes has to provide a [`JobHost`].
+    pub async fn serve(
+        system: &System,
+        options: JobsOptions,
+        kinds: Vec<Arc<dyn JobKind>>,
+        ports: JobsPorts,
+        placer: Arc<dyn RunPlacer>,
+    ) -> Result<Self, ActorError> {
+        let args = JobsArgs::new(options, kinds, ports, placer);
+        let actor = system.spawn_service::<JobsActor>(Self::NAME, args, ChildOptions::default()).await?;
+        Ok(Self::of(actor))
+    }
+
+    /// The service behind that reference, on this node or another.
+    pub fn of(service: Ref<JobsMsg>) -> Self {
+        Self { actor: service, stop_deadline: JobsOptions::default().stop_grace + DEADLINE * 2 }
+    }
+
+    /// What runners report to.
+    pub fn service(&self) -> Ref<JobsMsg> {
+        self.actor.clone()
     }
 
     /// Submits a job. When this returns `Ok`, the job is on disk and will be done.

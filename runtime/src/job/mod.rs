@@ -2,17 +2,23 @@
 //!
 //! [`JobsCore`] folds the recorded events and decides what runs next; the jobs actor behind the
 //! [`Jobs`] handle records, starts, stops and recovers. What a job does is its [`JobKind`]'s
-//! business: here a job is `{kind, spec}`. A job that the process lost is queued again when the
-//! service starts, and finds its own history there.
+//! business: here a job is `{kind, spec}`.
+//!
+//! Each run is a [`JobRunner`], an actor that may be on any node. It reports to the service when it
+//! comes up and is told what to run; a run whose node is lost is queued again and finds its own
+//! history. A service that begins anew learns from the runners' reports what is still running.
 
 mod core;
 mod event;
 mod explain;
 mod handle;
+mod host;
 mod kind;
 mod options;
+mod placer;
 mod record;
 mod run;
+mod runner;
 mod service;
 
 #[cfg(test)]
@@ -25,6 +31,10 @@ pub(crate) use core::Admission;
 pub use core::{Decision, JobsCore, RunEnd};
 pub use event::JobEvent;
 pub use handle::{Jobs, JobsPorts};
+pub use host::{JobHost, RunOrder};
 pub use kind::{JobContext, JobKind, WaitingHandle};
 pub use options::JobsOptions;
+pub use placer::{InTheCluster, OnThisNode, RunPlacer};
 pub use record::{JobError, JobOutcome, JobRecord, JobState, JobSubmit};
+pub use runner::{JobRunner, RunnerArgs, RunnerMsg};
+pub use service::JobsMsg;

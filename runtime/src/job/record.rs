@@ -88,6 +88,9 @@ pub struct JobRecord {
     pub outcome: Option<JobOutcome>,
     /// Of its latest run.
     pub generation: Generation,
+    /// The name of the node that its latest run is, or was, on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// Why it is in this state; computed, never guessed.
     pub why: Option<String>,
 }

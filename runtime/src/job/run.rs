@@ -1,7 +1,6 @@
-//! One run of a job: a task that the jobs actor owns.
+//! One run of a job, and the tasks around it.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -9,11 +8,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::core::RunEnd;
-use super::kind::{JobContext, JobKind};
+use super::host::{JobHost, RunOrder};
 use super::record::{JobError, JobRecord};
+use super::runner::RunnerMsg;
 use super::service::JobsMsg;
 use crate::actor::{Json, Ref, ReplyTo, panic_text};
-use crate::id::JobId;
 use crate::stream::StreamWriter;
 
 /// How long an aborted task may take to be gone.
@@ -47,12 +46,11 @@ impl Drop for Owned {
     }
 }
 
-/// A run that is going on.
+/// A run that is going on, as the service sees it.
 pub(super) struct Run {
     pub(super) number: u32,
-    pub(super) cancel: CancellationToken,
+    pub(super) runner: Ref<RunnerMsg>,
     pub(super) writer: StreamWriter,
-    pub(super) task: Owned,
     /// Who waits for the end of the job.
     pub(super) stops: Vec<ReplyTo<Json<Result<JobRecord, JobError>>>>,
     /// Who waits for a place.
@@ -61,13 +59,10 @@ pub(super) struct Run {
     pub(super) overdue: Option<Owned>,
 }
 
-/// Runs to the end, whatever that is, and reports it.
-pub(super) fn spawn(job: JobId, number: u32, kind: Arc<dyn JobKind>, context: JobContext, jobs: Ref<JobsMsg>) -> Owned {
-    Owned::spawn(async move {
-        let end = Json::new(outcome_of(kind, context).await);
-        // An error means that the service has ended: its next life queues the job again.
-        let _ = jobs.tell(JobsMsg::Ended { job, run: number, end }).await;
-    })
+impl Run {
+    pub(super) fn new(number: u32, runner: Ref<RunnerMsg>, writer: StreamWriter) -> Self {
+        Self { number, runner, writer, stops: Vec::new(), resume: None, overdue: None }
+    }
 }
 
 /// Sends a message after a while, unless dropped before.
@@ -78,9 +73,13 @@ pub(super) fn later(after: Duration, jobs: Ref<JobsMsg>, msg: JobsMsg) -> Owned 
     })
 }
 
-async fn outcome_of(kind: Arc<dyn JobKind>, context: JobContext) -> RunEnd {
+/// One run from its order to its end.
+pub(super) async fn outcome_of(host: &JobHost, order: RunOrder, cancel: CancellationToken) -> RunEnd {
+    let Some(kind) = host.kinds.get(&order.record.kind).cloned() else {
+        return RunEnd::Failed(format!("node {} knows no jobs of kind {:?}", host.node, order.record.kind));
+    };
     // `run` is called inside as well: it may panic before it returns its future.
-    let work = async move { kind.run(context).await };
+    let work = async move { kind.run(host.context(&order, cancel).await?).await };
     match AssertUnwindSafe(work).catch_unwind().await {
         Ok(Ok(outcome)) => RunEnd::Done(outcome),
         Ok(Err(JobError::Cancelled)) => RunEnd::Cancelled,

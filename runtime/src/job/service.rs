@@ -8,18 +8,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::core::{Admission, Decision, JobsCore, RunEnd};
 use super::event::JobEvent;
 use super::handle::JobsPorts;
-use super::kind::{JobContext, JobKind, WaitingHandle};
+use super::host::RunOrder;
+use super::kind::JobKind;
 use super::options::JobsOptions;
+use super::placer::RunPlacer;
 use super::record::{JobError, JobRecord, JobState, JobSubmit};
 use super::run::{self, Owned, Run};
-use crate::actor::{Actor, ActorError, Context, Json, Message, ReplyTo};
-use crate::effect::Effects;
+use super::runner::{RunnerArgs, RunnerMsg, RunnerOrder};
+use crate::actor::{Actor, ActorError, Context, Json, Message, Ref, ReplyTo};
 use crate::id::{JobId, Seq, StreamId};
 use crate::journal::{Author, JournalError};
 use crate::stream::StreamWriter;
@@ -64,11 +66,34 @@ pub enum JobsMsg {
         run: u32,
         reply: Answer<()>,
     },
-    /// From a run: it has ended.
+    /// From a runner: it is up, and this is what it runs.
+    Reported {
+        job: JobId,
+        /// The start for which it was made.
+        run: u32,
+        runner: Ref<RunnerMsg>,
+        /// The name of its node.
+        node: String,
+        running: Option<u32>,
+        reply: Answer<RunnerOrder>,
+    },
+    /// From a runner: its run has ended. Told until it is answered.
     Ended {
         job: JobId,
         run: u32,
         end: Json<RunEnd>,
+        reply: Answer<()>,
+    },
+    /// From a placement: here is the runner.
+    Placed {
+        job: JobId,
+        run: u32,
+        runner: Ref<RunnerMsg>,
+    },
+    /// From a placement: there is no room yet.
+    NoPlaceYet {
+        job: JobId,
+        why: String,
     },
     /// A stop has taken too long.
     Overdue {
@@ -89,12 +114,18 @@ pub struct JobsArgs {
     options: JobsOptions,
     kinds: Arc<BTreeMap<String, Arc<dyn JobKind>>>,
     ports: JobsPorts,
+    placer: Arc<dyn RunPlacer>,
 }
 
 impl JobsArgs {
-    pub(super) fn new(options: JobsOptions, kinds: Vec<Arc<dyn JobKind>>, ports: JobsPorts) -> Self {
+    pub(super) fn new(
+        options: JobsOptions,
+        kinds: Vec<Arc<dyn JobKind>>,
+        ports: JobsPorts,
+        placer: Arc<dyn RunPlacer>,
+    ) -> Self {
         let kinds = kinds.into_iter().map(|k| (k.name().to_owned(), k)).collect();
-        Self { options, kinds: Arc::new(kinds), ports }
+        Self { options, kinds: Arc::new(kinds), ports, placer }
     }
 }
 
@@ -103,11 +134,19 @@ pub struct JobsActor {
     args: JobsArgs,
     core: JobsCore,
     runs: HashMap<JobId, Run>,
+    /// What looks for places, and for which start.
+    placing: HashMap<JobId, (u32, Owned)>,
+    /// What ends runners.
+    ending: TaskTracker,
     alarm: Option<Owned>,
 }
 
 /// Events read at a time.
 const PAGE: usize = 512;
+/// Pause before a node with room is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long the end of a runner is waited for.
+const REMOVAL: Duration = Duration::from_secs(15);
 /// How often an append is tried again while the journal is busy.
 const BUSY_TRIES: u32 = 5;
 
@@ -117,10 +156,13 @@ impl Actor for JobsActor {
 
     async fn start(args: JobsArgs, ctx: &Context<JobsMsg>) -> Result<Self, ActorError> {
         let core = JobsCore::new(args.options.clone());
-        let mut jobs = Self { args, core, runs: HashMap::new(), alarm: None };
+        let (runs, placing, ending) = Default::default();
+        let mut jobs = Self { args, core, runs, placing, ending, alarm: None };
         jobs.fold().await.map_err(ActorError::failed)?;
-        for (job, event) in jobs.core.recover(Timestamp::now()) {
-            jobs.record(&job, event, node()).await.map_err(ActorError::failed)?;
+        // Their runners may be running all the while; where they aren't, new ones report that they run nothing.
+        for job in jobs.core.begun() {
+            let latest = jobs.core.latest_run(&job).unwrap_or_default();
+            jobs.find_place(job, latest, ctx);
         }
         jobs.go_on(ctx).await?;
         Ok(jobs)
@@ -145,27 +187,38 @@ impl Actor for JobsActor {
                 reply.send(self.wait(&job, run, what).await.into());
             }
             JobsMsg::Resume { job, run, reply } => self.resume(&job, run, reply),
-            JobsMsg::Ended { job, run, end } => {
+            JobsMsg::Reported { job, run, runner, node, running, reply } => {
+                let report = Report { made_for: run, runner, node, running };
+                let order = self.reported(&job, report).await?;
+                reply.send(order.into());
+            }
+            JobsMsg::Ended { job, run, end, reply } => {
                 let end = end.take().unwrap_or_else(RunEnd::Crashed);
                 self.ended(&job, run, end).await?;
+                reply.send(Ok(()).into());
             }
-            JobsMsg::Overdue { job, run } => self.ended(&job, run, RunEnd::Cancelled).await?,
+            JobsMsg::Placed { job, run, runner } => self.placed(&job, run, &runner).await,
+            JobsMsg::NoPlaceYet { job, why } => self.core.no_place_yet(&job, why),
+            JobsMsg::Overdue { job, run } => self.overdue(&job, run, ctx),
             JobsMsg::Due => {}
         }
         self.go_on(ctx).await
     }
 
     async fn stopped(&mut self, _: &Context<JobsMsg>) {
-        // Nothing is recorded here: the jobs go on with the next start.
-        let until = tokio::time::Instant::now() + self.args.options.stop_grace;
-        for run in self.runs.values() {
-            run.cancel.cancel();
-        }
-        for run in self.runs.values_mut() {
-            run.task.ended_within(until.saturating_duration_since(tokio::time::Instant::now())).await;
-        }
-        self.runs.clear();
+        // Nothing is recorded here, and nothing stopped: the runs go on, and the next life of the service finds them.
+        self.placing.clear();
+        self.ending.close();
+        self.ending.wait().await;
     }
+}
+
+/// What a runner said of itself.
+struct Report {
+    made_for: u32,
+    runner: Ref<RunnerMsg>,
+    node: String,
+    running: Option<u32>,
 }
 
 impl JobsActor {
@@ -245,12 +298,16 @@ impl JobsActor {
             self.record(&job, request, by).await.map_err(ActorError::failed)?;
         }
         let Some(run) = self.runs.get_mut(&job) else {
+            self.core.not_placed(&job);
+            self.forget_place(&job);
             self.judge(&job, RunEnd::Cancelled).await?;
             reply.send(self.get(&job).into());
             return Ok(());
         };
         run.stops.push(reply);
-        run.cancel.cancel();
+        let cancel = RunnerMsg::Cancel { run: run.number };
+        // If it isn't there any more, or its mailbox is full, it is removed when its time is over.
+        let _ = run.runner.try_tell(cancel);
         if run.overdue.is_none() {
             let overdue = JobsMsg::Overdue { job, run: run.number };
             run.overdue = Some(run::later(self.args.options.stop_grace, ctx.myself(), overdue));
@@ -292,18 +349,40 @@ impl JobsActor {
         self.runs.get(job).is_some_and(|run| run.number == number)
     }
 
+    /// Whether that is the run that the job is in; also where an earlier life of the service began it.
+    fn is_latest(&self, job: &JobId, number: u32) -> bool {
+        let begun = |record: JobRecord| !record.state.is_ended() && record.state != JobState::Queued;
+        let runs_here = self.runs.get(job).is_none_or(|run| run.number == number);
+        runs_here && self.core.latest_run(job) == Some(number) && self.get(job).is_ok_and(begun)
+    }
+
     async fn ended(&mut self, job: &JobId, number: u32, end: RunEnd) -> Result<(), ActorError> {
-        if !self.is_current(job, number) {
+        if !self.is_latest(job, number) {
             return Ok(());
         }
         self.judge(job, end).await?;
-        if let Some(mut run) = self.runs.remove(job) {
-            run.task.end().await;
+        self.placing.remove(job);
+        self.end_runner(job, number);
+        if let Some(run) = self.runs.remove(job) {
             for reply in run.stops {
                 reply.send(self.get(job).into());
             }
         }
         Ok(())
+    }
+
+    /// It has had its time to end by itself.
+    fn overdue(&mut self, job: &JobId, number: u32, ctx: &Context<JobsMsg>) {
+        let Some(run) = self.runs.get(job).filter(|run| run.number == number) else { return };
+        let (placer, runner) = (self.args.placer.clone(), RunnerArgs { job: job.clone(), run: run.number });
+        let (me, job) = (ctx.myself(), job.clone());
+        self.ending.spawn(async move {
+            // A node that doesn't answer has lost its lease by then, or will; the generation keeps its run from writing.
+            let _ = tokio::time::timeout(REMOVAL, placer.remove(runner)).await;
+            let (reply, _) = ReplyTo::channel();
+            let end = Json::new(RunEnd::Cancelled);
+            let _ = me.tell(JobsMsg::Ended { job, run: number, end, reply }).await;
+        });
     }
 
     async fn judge(&mut self, job: &JobId, end: RunEnd) -> Result<(), ActorError> {
@@ -317,7 +396,11 @@ impl JobsActor {
     async fn go_on(&mut self, ctx: &Context<JobsMsg>) -> Result<(), ActorError> {
         while let Some(decision) = self.core.next(Timestamp::now()) {
             match decision {
-                Decision::Start(job) => self.start_run(&job, ctx).await.map_err(ActorError::failed)?,
+                Decision::Start(job) => {
+                    let run = self.core.latest_run(&job).unwrap_or_default() + 1;
+                    self.core.place(&job);
+                    self.find_place(job, run, ctx);
+                }
                 Decision::Resume(job) => self.resumed(&job).await.map_err(ActorError::failed)?,
             }
         }
@@ -337,39 +420,114 @@ impl JobsActor {
         Ok(())
     }
 
-    async fn start_run(&mut self, job: &JobId, ctx: &Context<JobsMsg>) -> Result<(), JobError> {
-        let Some((kind, project, spec, number)) = self.core.run_of(job) else {
-            return Ok(());
-        };
-        // A new writer claims a new generation: what an earlier run left behind can't write any more.
-        let writer = self.open(job, project).await?;
-        self.append(&writer, JobEvent::Started { run: number }, node()).await?;
-        let Some(kind) = self.args.kinds.get(&kind).cloned() else {
-            let why = format!("this node knows no jobs of kind {kind:?}");
-            let failed = self.core.judge(job, RunEnd::Failed(why), Timestamp::now());
-            return match failed {
-                Some(event) => Ok(self.append(&writer, event, node()).await?),
-                None => Ok(()),
+    /// Has a runner made for that start of the job, wherever there is room.
+    fn find_place(&mut self, job: JobId, run: u32, ctx: &Context<JobsMsg>) {
+        let (placer, me, args) = (self.args.placer.clone(), ctx.myself(), RunnerArgs { job: job.clone(), run });
+        let looking = Owned::spawn(async move {
+            let RunnerArgs { job, run } = args.clone();
+            let found = loop {
+                match placer.place(args.clone()).await {
+                    Ok(runner) => break JobsMsg::Placed { job, run, runner },
+                    Err(why) => {
+                        tracing::info!(%job, why, "no node has room for a job yet");
+                        let _ = me.tell(JobsMsg::NoPlaceYet { job: job.clone(), why }).await;
+                        tokio::time::sleep(LOOK_AGAIN).await;
+                    }
+                }
             };
-        };
-        let history = writer.history().await?;
-        let cancel = CancellationToken::new();
-        let context = JobContext {
-            job: job.clone(),
-            record: self.get(job)?,
-            spec,
-            effects: Effects::new(writer.clone(), &history),
-            history,
-            writer: writer.clone(),
-            cancel: cancel.clone(),
-            progress: self.args.ports.progress.clone(),
-            blobs: self.args.ports.blobs.clone(),
-            waiting: WaitingHandle { jobs: ctx.myself(), job: job.clone(), run: number },
-        };
-        let task = run::spawn(job.clone(), number, kind, context, ctx.myself());
-        let run = Run { number, cancel, writer, task, stops: Vec::new(), resume: None, overdue: None };
-        self.runs.insert(job.clone(), run);
-        Ok(())
+            let _ = me.tell(found).await;
+        });
+        self.placing.insert(job, (run, looking));
+    }
+
+    /// The runner reports by itself when it comes up; one that was there already is asked to.
+    async fn placed(&mut self, job: &JobId, run: u32, runner: &Ref<RunnerMsg>) {
+        if self.placing.get(job).is_some_and(|(looked_for, _)| *looked_for == run) {
+            self.placing.remove(job);
+        }
+        let known = self.runs.get(job).is_some_and(|going| going.number == run);
+        if !known && runner.tell(RunnerMsg::Report).await.is_err() {
+            tracing::debug!(%job, "a runner that was just placed is gone");
+        }
+    }
+
+    /// Nobody looks for a place any more, and a runner that was made meanwhile ends.
+    fn forget_place(&mut self, job: &JobId) {
+        self.placing.remove(job);
+        let latest = self.core.latest_run(job).unwrap_or_default();
+        for run in [latest, latest + 1] {
+            self.end_runner(job, run);
+        }
+    }
+
+    fn end_runner(&mut self, job: &JobId, run: u32) {
+        let (placer, runner) = (self.args.placer.clone(), RunnerArgs { job: job.clone(), run });
+        self.ending.spawn(async move {
+            if tokio::time::timeout(REMOVAL, placer.remove(runner)).await.is_err() {
+                tracing::warn!("a runner didn't end in time");
+            }
+        });
+    }
+
+    /// What a runner is to do.
+    async fn reported(&mut self, job: &JobId, report: Report) -> Result<Result<RunnerOrder, JobError>, ActorError> {
+        let Some(latest) = self.core.latest_run(job) else { return Ok(Ok(RunnerOrder::Stop)) };
+        if let Some(run) = self.runs.get_mut(job) {
+            if report.running == Some(run.number) {
+                run.runner = report.runner;
+                return Ok(Ok(RunnerOrder::Continue));
+            }
+            if report.made_for == run.number {
+                let why = format!("its run on node {} was lost", self.node_of(job));
+                self.ended(job, latest, RunEnd::Lost(why)).await?;
+            }
+            return Ok(Ok(RunnerOrder::Stop));
+        }
+        let state = self.get(job).map(|record| record.state);
+        match state {
+            Ok(JobState::Queued) if self.core.is_placing(job) && report.made_for == latest + 1 => {
+                Ok(self.start_run(job, report).await?.map(|order| RunnerOrder::Run(Box::new(order))))
+            }
+            Ok(JobState::Running | JobState::Waiting | JobState::Stopping) if report.made_for == latest => {
+                self.taken_up(job, report).await.map(Ok)
+            }
+            _ => Ok(Ok(RunnerOrder::Stop)),
+        }
+    }
+
+    /// A run that an earlier life of the service began: it goes on, unless it is gone.
+    async fn taken_up(&mut self, job: &JobId, report: Report) -> Result<RunnerOrder, ActorError> {
+        let record = self.get(job).map_err(ActorError::failed)?;
+        let latest = report.made_for;
+        if report.running != Some(latest) {
+            let why = format!("its run on node {} was lost", self.node_of(job));
+            self.ended(job, latest, RunEnd::Lost(why)).await?;
+            return Ok(RunnerOrder::Stop);
+        }
+        let JobsPorts { journal, redactor, .. } = self.args.ports.clone();
+        let writer =
+            StreamWriter::join(journal, redactor, StreamId::job(job), record.project.clone(), record.generation);
+        if record.state == JobState::Stopping {
+            let _ = report.runner.try_tell(RunnerMsg::Cancel { run: latest });
+        }
+        self.runs.insert(job.clone(), Run::new(latest, report.runner, writer));
+        Ok(RunnerOrder::Continue)
+    }
+
+    fn node_of(&self, job: &JobId) -> String {
+        self.get(job).ok().and_then(|record| record.node).unwrap_or_else(|| "that is gone".into())
+    }
+
+    async fn start_run(&mut self, job: &JobId, report: Report) -> Result<Result<RunOrder, JobError>, ActorError> {
+        let record = self.get(job).map_err(ActorError::failed)?;
+        // A new writer claims a new generation: what an earlier run left behind can't write any more.
+        let writer = self.open(job, record.project).await.map_err(ActorError::failed)?;
+        let run = report.made_for;
+        let started = JobEvent::Started { run, node: Some(report.node) };
+        self.append(&writer, started, node()).await.map_err(ActorError::failed)?;
+        let generation = writer.generation();
+        self.runs.insert(job.clone(), Run::new(run, report.runner, writer));
+        Ok(self.get(job).map(|record| RunOrder { record, run, generation }))
     }
 
     async fn open(&self, job: &JobId, project: crate::id::ProjectId) -> Result<StreamWriter, JobError> {

@@ -12,7 +12,8 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::actor::{ReplyTo, System, check_wire};
-use crate::blob::{BlobOptions, BlobStore};
+use crate::blob::{BlobOptions, BlobStore, Blobs};
+use crate::effect::Permit;
 use crate::id::{Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
 use crate::job::service::JobsMsg;
 use crate::journal::{
@@ -147,6 +148,7 @@ struct Node {
     jobs: Jobs,
     journal: Arc<Moody>,
     kind: Arc<Scripted>,
+    ports: JobsPorts,
 }
 
 impl Node {
@@ -164,13 +166,20 @@ impl Node {
         let ports = JobsPorts {
             journal: journal.clone(),
             redactor: Arc::new(NoSecrets),
-            blobs: BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap(),
+            blobs: Blobs::alone(BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap()).await.unwrap(),
             progress: ProgressBus::new(),
         };
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let kinds: Vec<Arc<dyn JobKind>> = vec![Arc::new(Kind(kind.clone()))];
-        let jobs = Jobs::start(&system, options, kinds, ports).await.unwrap();
-        Self { system, jobs, journal, kind }
+        let jobs = Jobs::start(&system, options, kinds, ports.clone()).await.unwrap();
+        Self { system, jobs, journal, kind, ports }
+    }
+
+    /// From now on runs are permitted by that.
+    fn hold(&self, permit: Permit) {
+        let kinds: Vec<Arc<dyn JobKind>> = vec![Arc::new(Kind(self.kind.clone()))];
+        let host = JobHost::new("test", kinds, self.ports.clone(), self.jobs.service());
+        self.system.provide(JobHost { permit, ..host });
     }
 
     async fn submit(&self, what: &str, key: &str) -> JobRecord {
@@ -189,6 +198,14 @@ impl Node {
         }
     }
 
+    async fn began(&self, job: &JobId) {
+        let deadline = Instant::now() + SOON;
+        while !self.kinds(job).await.contains(&"test.step".to_owned()) {
+            assert!(Instant::now() < deadline, "it never began");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     async fn kinds(&self, job: &JobId) -> Vec<String> {
         let events = self.journal.read_stream(&StreamId::job(job), Seq(1), 100).await.unwrap();
         events.into_iter().map(|e| e.kind).collect()
@@ -199,7 +216,7 @@ impl Node {
         self.system.shutdown().await;
         drop(self.jobs);
         let journal = Arc::downgrade(&self.journal);
-        drop(self.journal);
+        drop((self.journal, self.ports));
         drop(self.system);
         let deadline = Instant::now() + SOON;
         while journal.strong_count() > 0 {
@@ -269,11 +286,7 @@ async fn a_restart_in_the_middle_runs_the_job_again_with_its_history() {
     let dir = tempfile::tempdir().unwrap();
     let node = Node::start(dir.path(), 2).await;
     let first = node.submit("work until let go", "k").await;
-    let deadline = Instant::now() + SOON;
-    while !node.kinds(&first.id).await.contains(&"test.step".to_owned()) {
-        assert!(Instant::now() < deadline, "it never began");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    node.began(&first.id).await;
     let generation = node.jobs.get(&first.id).await.unwrap().generation;
     node.end().await;
 
@@ -442,4 +455,52 @@ async fn the_services_messages_travel() {
         panic!("another message arrived");
     };
     assert_eq!(copy.take().unwrap(), submit);
+}
+
+#[tokio::test]
+async fn a_run_goes_on_while_the_service_begins_anew_and_its_end_still_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), 1).await;
+    let job = node.submit("work until let go", "1").await.id;
+    let before = node.reach(&job, JobState::Running).await;
+    node.began(&job).await;
+    node.journal.refusals.store(1, Ordering::SeqCst);
+    let refused = node.jobs.submit(ask("succeed", "2")).await;
+    assert!(matches!(refused, Err(JobError::Unavailable(_))), "{refused:?}");
+    let after = node.reach(&job, JobState::Running).await;
+    assert_eq!(after.generation, before.generation, "nobody has fenced it");
+    let deadline = Instant::now() + SOON;
+    while node.jobs.get(&job).await.unwrap().state != JobState::Succeeded {
+        assert!(Instant::now() < deadline);
+        node.kind.gate.notify_one();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(node.kind.runs.load(Ordering::SeqCst), 1);
+    assert_eq!(node.kinds(&job).await, ["job.submitted", "job.started", "test.step", "job.ended"]);
+}
+
+#[tokio::test]
+async fn a_run_ends_with_its_nodes_lease_and_is_begun_again_when_the_node_may_act() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), 1).await;
+    let permitted = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let asked = permitted.clone();
+    node.hold(Permit::new(move || asked.load(Ordering::SeqCst)));
+    let job = node.submit("work until let go", "1").await.id;
+    let first = node.reach(&job, JobState::Running).await;
+    let deadline = Instant::now() + SOON;
+    permitted.store(false, Ordering::SeqCst);
+    while node.kind.running.load(Ordering::SeqCst) > 0 || node.kind.runs.load(Ordering::SeqCst) == 0 {
+        assert!(Instant::now() < deadline, "it still runs");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    permitted.store(true, Ordering::SeqCst);
+    while node.jobs.get(&job).await.unwrap().state != JobState::Succeeded {
+        assert!(Instant::now() < deadline);
+        node.kind.gate.notify_one();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let record = node.jobs.get(&job).await.unwrap();
+    assert!(record.generation > first.generation, "what the first run left behind is fenced");
+    assert_eq!(node.kind.runs.load(Ordering::SeqCst), 2);
 }

@@ -7,6 +7,8 @@
 
 pub mod event;
 mod hash;
+mod remote;
+mod service;
 pub mod sqlite;
 pub mod store;
 #[cfg(test)]
@@ -16,6 +18,8 @@ pub mod verify;
 
 pub use event::{Author, Entity, EntityRef, Envelope, Fact, NewEvent};
 pub use hash::Hash;
+pub use remote::RemoteJournal;
+pub use service::{JournalMsg, JournalService, JournalServiceArgs};
 pub use sqlite::{Cut, JournalOptions, OpenReport, SqliteJournal};
 pub use store::{Append, Expected, Journal, JournalError, StreamHead};
 pub use verify::{ChainBreak, ChainCheck, VerifyReport};

@@ -115,6 +115,12 @@ pub enum JournalError {
     Storage(Arc<rusqlite::Error>),
     #[error("not JSON: {0}")]
     Json(Arc<serde_json::Error>),
+    /// The control node, which keeps the journal, isn't reached. Ask again: whatever was asked for wasn't done.
+    #[error("the journal can't be reached: {0}")]
+    Away(Arc<str>),
+    /// No answer came from the control node. It may have been done: read before doing it again.
+    #[error("the journal gave no answer: {0}")]
+    Unclear(Arc<str>),
 }
 
 impl JournalError {
@@ -142,6 +148,8 @@ impl JournalError {
             Self::Io { .. } => "FLT-J010",
             Self::Storage(_) => "FLT-J011",
             Self::Json(_) => "FLT-J012",
+            Self::Away(_) => "FLT-J013",
+            Self::Unclear(_) => "FLT-J014",
         }
     }
 }

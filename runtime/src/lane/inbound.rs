@@ -165,7 +165,9 @@ impl Inbound {
         port: PortToken,
         link: &Arc<dyn Link>,
     ) {
-        let Some(slot) = &destination.slot else {
+        // A service may have come up since it was first asked for.
+        let service = || self.home.find(destination.to).filter(|_| destination.to.is_service());
+        let Some(slot) = destination.slot.clone().or_else(service) else {
             return self.refuse(destination, port, &Refusal::Gone);
         };
         let full = match order.draining {
@@ -178,7 +180,7 @@ impl Inbound {
         };
         order.full.push_back((full, port));
         if !std::mem::replace(&mut order.draining, true) {
-            let (destination, slot, link) = (destination.clone(), slot.clone(), link.clone());
+            let (destination, link) = (destination.clone(), link.clone());
             let (ended, inbound) = (self.ended.clone(), self.me.clone());
             let drain = async move {
                 tokio::select! {

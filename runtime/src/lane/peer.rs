@@ -175,7 +175,7 @@ impl Peer {
         let lane = self.lane.read().unwrap_or_else(PoisonError::into_inner);
         match &*lane {
             None => Err(Refusal::NotSent(format!("no lane leads to node {} now", self.node))),
-            Some(lane) if lane.incarnation != to.incarnation => {
+            Some(lane) if lane.incarnation != to.incarnation && !to.is_service() => {
                 Err(Refusal::NotSent(format!("node {} has begun a new life since", self.node)))
             }
             Some(lane) => Ok(lane.session.clone()),
