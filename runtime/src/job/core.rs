@@ -218,7 +218,7 @@ impl JobsCore {
     }
 
     /// The number of the latest run; 0 before the first.
-    pub(super) fn latest_run(&self, id: &JobId) -> Option<u32> {
+    pub(crate) fn latest_run(&self, id: &JobId) -> Option<u32> {
         self.jobs.get(id).map(|job| job.run)
     }
 

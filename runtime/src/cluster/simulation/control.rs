@@ -1,16 +1,16 @@
-//! The control node's process and its disk: the real registry and the real jobs core, and what is written down for them.
+//! The control node's process and its disk: the real registry, and what is written down for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::jobs::Jobs;
 use super::node::AskId;
 use crate::cluster::kinds::{KindName, SpawnOrder};
 use crate::cluster::message::SpawnRequest;
 use crate::cluster::options::ClusterOptions;
 use crate::cluster::registry::{About, Book, Bug, ClusterEvent, Now, Registry};
 use crate::id::{Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
-use crate::job::{JobEvent, JobOutcome, JobSubmit, JobsOptions};
-use crate::job::{Admission, Decision, JobsCore, RunEnd};
+use crate::job::JobEvent;
 use crate::journal::{Author, Envelope, Hash, NewEvent};
 use crate::supervise::Restart;
 use crate::time::Timestamp;
@@ -30,13 +30,6 @@ pub(super) struct Control {
     pub append: Option<(u64, Vec<(ClusterEvent, Timestamp)>)>,
     pub append_from: u64,
     pub jobs: Jobs,
-}
-
-/// As the jobs actor does it: everything is recorded before it takes effect, one after the other.
-pub(super) struct Jobs {
-    pub core: JobsCore,
-    pub queue: VecDeque<(JobId, JobEvent)>,
-    pub in_flight: Option<(u64, JobId, JobEvent)>,
 }
 
 pub(super) fn options() -> ClusterOptions {
@@ -74,82 +67,7 @@ impl Control {
     pub fn start(disk: &Disk, me: (NodeId, Incarnation), now: Now, bug: Option<Bug>) -> Result<Self, String> {
         let mut registry = Registry::new(options(), me, disk.book()?, now).map_err(|e| e.to_string())?;
         registry.bug = bug;
-        let mut core = JobsCore::new(JobsOptions::default());
-        disk.jobs.iter().for_each(|envelope| core.apply(envelope));
-        let queue = core.recover(now.wall).into();
-        let jobs = Jobs { core, queue, in_flight: None };
-        Ok(Self { registry, asks: BTreeMap::new(), append: None, append_from: 0, jobs })
-    }
-}
-
-impl Jobs {
-    /// A submit: the job if it is on disk already.
-    pub fn submit(&mut self, n: usize) -> Option<JobId> {
-        let job = job_id(n);
-        match self.core.admit(&submit(n)) {
-            Ok(Admission::Known(job)) => return Some(job),
-            Ok(Admission::New(event)) if !self.is_under_way(&job) => self.queue.push_back((job, event)),
-            _ => {}
-        }
-        None
-    }
-
-    fn is_under_way(&self, job: &JobId) -> bool {
-        let flying = self.in_flight.iter().map(|(_, job, _)| job);
-        self.queue.iter().map(|(job, _)| job).chain(flying).any(|other| other == job)
-    }
-
-    /// Starts what can be started, and ends what has ended, where nothing else waits to be recorded.
-    pub fn go_on(&mut self, book: &Book, now: u64, disk: &Disk) {
-        if self.in_flight.is_some() || !self.queue.is_empty() {
-            return;
-        }
-        let wall = Timestamp(now.cast_signed());
-        if let Some(Decision::Start(job)) = self.core.next(wall) {
-            let is_start = |e: &&Envelope| e.kind == "job.started" && e.stream == StreamId::job(&job);
-            let run = u32::try_from(disk.jobs.iter().filter(is_start).count()).unwrap_or(u32::MAX) + 1;
-            self.queue.push_back((job, JobEvent::Started { run }));
-            return;
-        }
-        let running = self.core.records(wall).into_iter().filter(|job| job.state == crate::job::JobState::Running);
-        for job in running {
-            let key = key(&job.id);
-            let ended = book.by_key(&key).is_none() && book.over(&key).is_some_and(|over| over.why == "it ended");
-            if ended {
-                let outcome = JobOutcome { success: true, summary: String::new(), detail: serde_json::Value::Null };
-                let event = self.core.judge(&job.id, RunEnd::Done(outcome), wall);
-                self.queue.extend(event.map(|event| (job.id, event)));
-                return;
-            }
-        }
-    }
-
-    /// Jobs that run and whose actor the cluster doesn't know.
-    pub fn to_spawn(&self, book: &Book, now: u64) -> Vec<String> {
-        let running = |state| state == crate::job::JobState::Running;
-        let jobs = self.core.records(Timestamp(now.cast_signed())).into_iter().filter(|job| running(job.state));
-        let keys = jobs.map(|job| key(&job.id));
-        keys.filter(|key| book.by_key(key).is_none() && book.over(key).is_none_or(|over| over.why != "it ended")).collect()
-    }
-}
-
-pub(super) fn job_id(n: usize) -> JobId {
-    format!("{n:010}").parse().unwrap()
-}
-
-fn key(job: &JobId) -> String {
-    format!("job/{job}")
-}
-
-fn submit(n: usize) -> JobSubmit {
-    JobSubmit {
-        kind: "work".into(),
-        project: "p".parse().unwrap(),
-        idempotency_key: n.to_string(),
-        title: String::new(),
-        spec: serde_json::Value::Null,
-        priority: 0,
-        by: author(),
+        Ok(Self { registry, asks: BTreeMap::new(), append: None, append_from: 0, jobs: Jobs::open(disk) })
     }
 }
 
@@ -169,7 +87,7 @@ pub(super) fn moment(clock: Duration, now: u64) -> Now {
     Now { clock: clock + Duration::from_millis(now), wall: Timestamp(now.cast_signed()) }
 }
 
-fn author() -> Author {
+pub(super) fn author() -> Author {
     Author::Node("sim".into())
 }
 

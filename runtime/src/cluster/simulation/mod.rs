@@ -13,9 +13,12 @@
 //! `FLEET_SEEDS=5000 cargo test -p fleet-runtime --lib simulation` runs more, `FLEET_SEED=17` that one.
 
 mod control;
+mod jobs;
 mod node;
 mod oracle;
 mod plan;
+mod runner;
+mod users;
 mod world;
 
 use super::registry::Bug;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::jobs::Asker;
+use super::runner::Runner;
 use crate::actor::{ActorAddr, Life};
 use crate::cluster::message::{ExitNotice, NodeAnswer, NodeReport, Running, ToNode};
 use crate::id::{ActorId, Generation, Incarnation, NodeId};
@@ -21,7 +23,8 @@ pub(super) struct Node {
     pub life: Option<Alive>,
     /// When the old life's actors have stopped.
     pub ready_at: Option<u64>,
-    pub news_asked: Option<u64>,
+    /// When the control node was told last what has ended here, and of which lives.
+    pub news_asked: Option<(u64, Vec<Life>)>,
 }
 
 /// A process.
@@ -41,8 +44,8 @@ pub(super) struct Copy {
     pub addr: Option<ActorAddr>,
     pub up_at: u64,
     pub asked: Vec<AskId>,
-    /// Of a job: ms of work that are left.
-    pub work: Option<u64>,
+    /// What it does, if it runs a job.
+    pub runner: Option<Runner>,
 }
 
 pub(super) const CPUS: u64 = 6;
@@ -89,7 +92,7 @@ impl Alive {
         what: ToNode,
         ask: Option<AskId>,
         incarnation: Incarnation,
-        (clock, up_at, work): (Duration, u64, u64),
+        (clock, up_at): (Duration, u64),
     ) -> Option<NodeAnswer> {
         match what {
             ToNode::Reserve { incarnation: meant, .. }
@@ -120,8 +123,8 @@ impl Alive {
                 if let Some(addr) = self.copies.get(&life.actor).filter(|c| c.life == life).and_then(|c| c.addr) {
                     return Some(NodeAnswer::Started(Ok(addr)));
                 }
-                let work = order.key.starts_with("job/").then_some(work);
-                let fresh = Copy { key: order.key, life, reservation, addr: None, up_at, asked: Vec::new(), work };
+                let runner = Runner::of(&order.key);
+                let fresh = Copy { key: order.key, life, reservation, addr: None, up_at, asked: Vec::new(), runner };
                 self.copies.entry(life.actor).or_insert(fresh).asked.extend(ask);
                 None
             }
@@ -169,12 +172,16 @@ impl Alive {
         answers
     }
 
-    /// Jobs go on while the node may act; who has done its work ends for good.
-    pub fn work(&mut self, step: u64) {
-        for copy in self.copies.values_mut().filter(|copy| copy.addr.is_some()) {
-            copy.work = copy.work.map(|left| left.saturating_sub(step));
-        }
-        for (actor, copy) in self.copies.extract_if(.., |_, copy| copy.work == Some(0)) {
+    /// The runner of that start, if it is up.
+    pub fn runner(&mut self, asker: &Asker) -> Option<&mut Runner> {
+        let up = self.copies.values_mut().filter(|copy| copy.addr.is_some());
+        up.filter_map(|copy| copy.runner.as_mut()).find(|runner| runner.is(asker))
+    }
+
+    /// The runner has nothing more to do: it ends for good.
+    pub fn end_runner(&mut self, asker: &Asker) {
+        let is_it = |copy: &Copy| copy.addr.is_some() && copy.runner.as_ref().is_some_and(|runner| runner.is(asker));
+        for (actor, copy) in self.copies.extract_if(.., |_, copy| is_it(copy)) {
             self.ledger.release(copy.reservation);
             self.exits.insert(actor, ExitNotice { life: copy.life, why: "it ended".into() });
         }

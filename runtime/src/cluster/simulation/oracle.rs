@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::control::Control;
 use super::node::Node;
+use super::runner::Runner;
 use crate::actor::ActorAddr;
 use crate::cluster::registry::{Book, ClusterEvent};
-use crate::id::{ActorId, Generation, Incarnation, NodeId};
+use crate::id::{ActorId, Generation, Incarnation, JobId, NodeId};
 use crate::job::JobState;
 use crate::membership::MemberState;
 use crate::time::Timestamp;
@@ -36,12 +37,21 @@ impl Oracle {
 
     pub fn look(&mut self, nodes: &[Node], now: u64) -> Result<(), String> {
         let mut acting: BTreeMap<ActorId, ActorAddr> = BTreeMap::new();
+        let mut runs: BTreeMap<&JobId, &Runner> = BTreeMap::new();
         for node in nodes {
             let Some(life) = &node.life else { continue };
             let held = life.ledger.holdings().map(|(_, amounts, _)| amounts.clone());
             let sum = held.fold(life.ledger.free().clone(), |sum, held| sum.checked_add(&held).unwrap_or_default());
             if sum != life.ledger.totals().amounts {
                 return Err(format!("node {} has {sum} and not {}", node.id, life.ledger.totals()));
+            }
+            if node.may_act(now) {
+                let runners = life.copies.values().filter_map(|copy| copy.runner.as_ref());
+                for run in runners.filter(|runner| runner.is_acting()) {
+                    if let Some(other) = runs.insert(&run.job, run) {
+                        return Err(format!("two runs of a job may act: {other:?} and {run:?}"));
+                    }
+                }
             }
             for addr in life.copies.values().filter_map(|copy| copy.addr) {
                 self.owner(addr)?;

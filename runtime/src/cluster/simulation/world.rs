@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::control::{self, Control, Disk, moment, request};
+use super::control::{self, Control, Disk, moment};
+use super::jobs::{Asker, JobsIn, Order};
 use super::node::{AskId, Node};
 use super::oracle::Oracle;
-use super::plan::{Deed, Fault, Plan, Random};
+use super::plan::{Fault, Plan, Random};
+use super::users::{User, actor_key};
 use crate::cluster::message::{ControlAnswer, NodeAnswer, ToControl, ToNode};
 use crate::cluster::registry::{Act, Bug, Ticket};
 use crate::id::ActorId;
@@ -17,19 +19,19 @@ const STEP: u64 = 25;
 const TICK: u64 = 100;
 /// How long a refused node takes to stop its actors.
 const CLEARING: u64 = 200;
-/// Between two attempts of a user.
-const PATIENCE: u64 = 1_500;
 /// From the healing to when all has to be well: a lease, a wait after a restart, and the jobs that are left.
 const SETTLES: u64 = 20_000;
 
 #[derive(Debug)]
-enum Body {
+pub(super) enum Body {
     ToControl { ticket: Ticket, what: ToControl },
     Answered { ask: AskId, answer: NodeAnswer },
     ToNode { ask: Option<AskId>, what: ToNode },
     Reply { ticket: Ticket, with: ControlAnswer },
-    Submit(usize),
+    ToJobs(JobsIn),
     Acknowledged(usize),
+    ToRunner { to: Asker, order: Order },
+    AskToReport(Asker),
 }
 
 struct Letter {
@@ -42,38 +44,33 @@ struct Letter {
 
 /// What a node wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wants {
+pub(super) enum Wants {
     Lease,
     News,
     Spawn(usize),
     Stop(usize),
     Drain(usize),
-}
-
-#[derive(Default)]
-struct User {
-    /// What is asked for again until it is done.
-    open: Vec<(u64, Deed)>,
-    spawned: BTreeMap<usize, bool>,
-    submitted: BTreeMap<usize, bool>,
+    /// A runner for a job.
+    Place,
+    Removal,
 }
 
 pub(super) struct World {
     pub now: u64,
-    plan: Plan,
-    random: Random,
+    pub(super) plan: Plan,
+    pub(super) random: Random,
     bug: Option<Bug>,
-    disk: Disk,
-    control: Option<Control>,
-    control_clock: Duration,
+    pub(super) disk: Disk,
+    pub(super) control: Option<Control>,
+    pub(super) control_clock: Duration,
     control_life: u64,
-    nodes: Vec<Node>,
+    pub(super) nodes: Vec<Node>,
     processes: Vec<u64>,
     wire: BTreeMap<(u64, u64), Letter>,
-    tickets: BTreeMap<Ticket, (usize, Wants)>,
-    user: User,
+    pub(super) tickets: BTreeMap<Ticket, (usize, Wants)>,
+    pub(super) user: User,
     oracle: Oracle,
-    last: u64,
+    pub(super) last: u64,
     trace: blake3::Hasher,
 }
 
@@ -84,7 +81,7 @@ impl World {
         let control_clock = Duration::from_secs(1_000 + random.below(10_000));
         let nodes: Vec<Node> =
             (0..plan.nodes).map(|n| Node::new(n, Duration::from_secs(1 + random.below(10_000)))).collect();
-        let user = User { open: plan.deeds.clone(), ..User::default() };
+        let user = User::new(&plan);
         let mut world = Self {
             now: 0,
             processes: vec![0; nodes.len()],
@@ -131,9 +128,8 @@ impl World {
 
     pub fn all_is_well(&self) -> Result<(), String> {
         let control = self.control.as_ref().ok_or("there is no control node")?;
-        let unacknowledged = self.user.spawned.values().chain(self.user.submitted.values()).any(|done| !done);
-        if unacknowledged {
-            return Err(format!("not acknowledged: {:?} {:?}", self.user.spawned, self.user.submitted));
+        if let Some(why) = self.user.unanswered() {
+            return Err(why);
         }
         let actors: Vec<String> = self.user.spawned.keys().map(|n| actor_key(*n)).collect();
         let clock = moment(self.control_clock, self.now).clock;
@@ -141,15 +137,15 @@ impl World {
         self.oracle.end(control, &self.nodes, (&actors, self.user.submitted.len()), self.now, clock)
     }
 
-    fn note(&mut self, what: &dyn std::fmt::Debug) {
+    pub(super) fn note(&mut self, what: &dyn std::fmt::Debug) {
         self.trace.update(format!("{} {what:?}\n", self.now).as_bytes());
     }
 
-    fn suffers(&self, fault: Fault) -> bool {
+    pub(super) fn suffers(&self, fault: Fault) -> bool {
         self.plan.outages.iter().any(|&(f, from, to)| f == fault && (from..to).contains(&self.now))
     }
 
-    fn is_frozen(&self, n: usize) -> bool {
+    pub(super) fn is_frozen(&self, n: usize) -> bool {
         self.suffers(if n == 0 { Fault::ControlFreeze } else { Fault::Freeze(n) })
     }
 
@@ -230,7 +226,7 @@ impl World {
 
     // Messages.
 
-    fn send(&mut self, node: usize, up: bool, body: Body) {
+    pub(super) fn send(&mut self, node: usize, up: bool, body: Body) {
         let one_way = if up { Fault::Upwards(node) } else { Fault::Downwards(node) };
         let lost = self.now < self.plan.heal && node != 0 && self.random.chance(self.plan.loss);
         let delay = if node == 0 { 0 } else { self.random.below(self.plan.max_delay + 1) };
@@ -277,25 +273,29 @@ impl World {
             }
             Body::ToNode { ask, what } => self.told(n, ask, what),
             Body::Reply { ticket, with } => self.replied(n, ticket, with),
-            Body::Submit(job) => {
-                let known = self.control.as_mut().and_then(|control| control.jobs.submit(job));
-                if known.is_some() {
-                    self.send(n, false, Body::Acknowledged(job));
+            Body::ToJobs(what) => {
+                if let Some(control) = &mut self.control {
+                    control.jobs.tell(what);
+                }
+            }
+            Body::ToRunner { to, order } => self.answer_runner(n, &to, order),
+            Body::AskToReport(to) => {
+                let life = self.nodes[n].life.as_mut();
+                if let Some(runner) = life.and_then(|life| life.runner(&to)) {
+                    runner.asked_to_report();
                 }
             }
             Body::Acknowledged(job) => {
-                self.user.submitted.insert(job, true);
-                self.user.open.retain(|(_, deed)| *deed != Deed::Submit(job));
+                self.user.acknowledged(job);
             }
         }
     }
 
     fn told(&mut self, n: usize, ask: Option<AskId>, what: ToNode) {
         let start = self.now + self.random.below(300);
-        let work = 500 + self.random.below(3_500);
         let node = &mut self.nodes[n];
         let clock = node.clock(self.now);
-        let answer = node.life.as_mut().and_then(|life| life.told(what, ask, node.incarnation, (clock, start, work)));
+        let answer = node.life.as_mut().and_then(|life| life.told(what, ask, node.incarnation, (clock, start)));
         if let (Some(answer), Some(ask)) = (answer, ask) {
             self.send(n, true, Body::Answered { ask, answer });
         }
@@ -307,29 +307,17 @@ impl World {
             (_, ControlAnswer::Granted(grant)) => self.with_node(n, |core, clock| core.on_grant(grant, clock)),
             (_, ControlAnswer::Refused(refusal)) => self.with_node(n, |core, clock| core.on_refused(refusal, clock)),
             (Wants::News, ControlAnswer::Done) => {
+                let told = self.nodes[n].news_asked.take().map(|(_, told)| told).unwrap_or_default();
                 if let Some(life) = &mut self.nodes[n].life {
-                    life.exits.clear();
+                    life.exits.retain(|_, exit| !told.contains(&exit.life));
                 }
-                self.nodes[n].news_asked = None;
             }
-            (Wants::Spawn(actor), ControlAnswer::Spawned(Ok(_))) => {
-                // One that was stopped meanwhile isn't expected to be there.
-                if let Some(done) = self.user.spawned.get_mut(&actor) {
-                    *done = true;
-                }
-                self.user.open.retain(|(_, deed)| *deed != Deed::Spawn(actor));
-            }
-            (Wants::Stop(actor), ControlAnswer::Done) => {
-                self.user.open.retain(|(_, deed)| *deed != Deed::Stop(actor));
-            }
-            (Wants::Drain(node), ControlAnswer::Done) => {
-                self.user.open.retain(|(_, deed)| *deed != Deed::Drain(node));
-            }
-            _ => {}
+            (Wants::Place, ControlAnswer::Spawned(Ok(addr))) => self.placed(addr),
+            (wants, with) => self.user.heard(wants, &with),
         }
     }
 
-    fn ask_control(&mut self, n: usize, what: ToControl, wants: Wants) {
+    pub(super) fn ask_control(&mut self, n: usize, what: ToControl, wants: Wants) {
         self.last += 1;
         let ticket = Ticket(self.last);
         self.tickets.insert(ticket, (n, wants));
@@ -418,21 +406,25 @@ impl World {
         let Some(life) = &mut node.life else { return };
         life.ledger.expire(clock);
         let answers = life.come_up(id, incarnation, now, clock);
-        if life.core.may_start_effects(clock) {
-            life.work(STEP);
+        let may_act = life.core.may_start_effects(clock);
+        let mut said = Vec::new();
+        for copy in life.copies.values_mut().filter(|copy| copy.addr.is_some()) {
+            self.last += 1;
+            said.extend(copy.runner.as_mut().and_then(|it| it.go_on(n, may_act, STEP, (now, self.last))));
         }
         let exits: Vec<_> = life.exits.values().cloned().collect();
         for (ask, answer) in answers {
             self.send(n, true, Body::Answered { ask, answer });
         }
+        said.into_iter().for_each(|what| self.send(n, true, Body::ToJobs(what)));
         if now.is_multiple_of(TICK) {
             self.with_node(n, |core, clock| core.tick(clock));
         }
-        let asked = self.nodes[n].news_asked;
+        let asked = self.nodes[n].news_asked.as_ref().map(|(at, _)| *at);
         let restarted: Vec<_> = self.restarts(n);
         let news = !exits.is_empty() || !restarted.is_empty();
         if news && asked.is_none_or(|at| now >= at + 500) && now.is_multiple_of(TICK) {
-            self.nodes[n].news_asked = Some(now);
+            self.nodes[n].news_asked = Some((now, exits.iter().map(|exit| exit.life).collect()));
             self.ask_control(n, ToControl::News { incarnation, restarted, exits }, Wants::News);
         }
     }
@@ -441,43 +433,6 @@ impl World {
         let copies = self.nodes[n].life.iter().flat_map(|life| life.copies.values());
         let up = copies.filter_map(|copy| Some((copy.life, copy.addr?)));
         up.filter(|(life, addr)| addr.generation > life.generation).collect()
-    }
-
-    // Users.
-
-    fn users(&mut self) {
-        let due: Vec<Deed> = self.user.open.iter().filter(|(at, _)| *at <= self.now).map(|(_, deed)| *deed).collect();
-        for deed in due {
-            self.user.open.iter_mut().filter(|(_, open)| *open == deed).for_each(|(at, _)| *at = self.now + PATIENCE);
-            let living: Vec<usize> =
-                (0..self.nodes.len()).filter(|n| self.nodes[*n].life.is_some() && !self.is_frozen(*n)).collect();
-            let Some(n) = living.get(usize::try_from(self.random.below(living.len() as u64)).unwrap()).copied() else {
-                continue;
-            };
-            match deed {
-                Deed::Spawn(actor) => {
-                    self.user.spawned.entry(actor).or_insert(false);
-                    self.ask_control(n, ToControl::Spawn(request(&actor_key(actor))), Wants::Spawn(actor));
-                }
-                Deed::Submit(job) => {
-                    self.user.submitted.entry(job).or_insert(false);
-                    self.send(n, true, Body::Submit(job));
-                }
-                Deed::Stop(actor) => {
-                    self.user.spawned.remove(&actor);
-                    self.user.open.retain(|(_, open)| *open != Deed::Spawn(actor));
-                    self.ask_control(n, ToControl::Stop { key: actor_key(actor) }, Wants::Stop(actor));
-                }
-                Deed::Drain(node) => self.ask_control(n, ToControl::Drain { node: format!("n{node}") }, Wants::Drain(node)),
-                Deed::Fail(actor) => {
-                    self.user.open.retain(|(_, open)| *open != deed);
-                    let key = actor_key(actor);
-                    (0..self.nodes.len()).filter(|n| !self.is_frozen(*n)).collect::<Vec<_>>().into_iter().for_each(|n| {
-                        self.nodes[n].life.iter_mut().for_each(|life| life.fail(&key));
-                    });
-                }
-            }
-        }
     }
 
     // The control node.
@@ -489,16 +444,6 @@ impl World {
         let late: Vec<_> = control.asks.extract_if(.., |_, (_, _, until)| *until <= now).map(|(_, ask)| ask).collect();
         for (n, about, _) in late {
             control.registry.answered(self.nodes[n].id, about, None, moment);
-        }
-        control.jobs.go_on(control.registry.book(), now, &self.disk);
-        if now.is_multiple_of(500) {
-            let keys = control.jobs.to_spawn(control.registry.book(), now);
-            for key in keys {
-                self.last += 1;
-                let fresh = ActorId(uuid::Uuid::from_u64_pair(self.random.next(), self.random.next()));
-                let spawn = ToControl::Spawn(request(&key));
-                control.registry.said(self.nodes[0].id, spawn, Ticket(self.last), fresh, moment);
-            }
         }
     }
 
@@ -526,13 +471,14 @@ impl World {
         if control.append.is_none() && control.append_from <= now {
             control.append = control.registry.next_batch().map(|(batch, _)| (now + latency, batch));
         }
-        if !full && let Some((_, job, event)) = control.jobs.in_flight.take_if(|(due, ..)| *due <= now) {
-            let envelope = self.disk.record_job(&job, &event, now);
-            control.jobs.core.apply(&envelope);
+        if control.jobs.is_due(now) {
+            match full {
+                true => control.jobs.refused(&mut self.disk, now, unclear),
+                false => control.jobs.appended(&mut self.disk, now),
+            }
         }
-        if control.jobs.in_flight.is_none() {
-            control.jobs.in_flight = control.jobs.queue.pop_front().map(|(job, event)| (now + latency, job, event));
-        }
+        control.jobs.go_on(now, latency);
+        self.jobs_act();
         Ok(())
     }
 
@@ -544,8 +490,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn actor_key(n: usize) -> String {
-    format!("actor/{n}")
 }
