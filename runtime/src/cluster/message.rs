@@ -168,6 +168,8 @@ pub(super) enum NodeAnswer {
     /// It is for another life of this node.
     NotMe,
     Done,
+    /// Nothing was started: this node's lease is over, and the actor may live elsewhere.
+    Fenced,
 }
 
 /// What a node has.

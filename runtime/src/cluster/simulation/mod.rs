@@ -30,9 +30,13 @@ const SEEDS: u64 = 200;
 /// Runs one seed to its end; the hash of all that happened.
 fn run(seed: u64, bug: Option<Bug>) -> Result<blake3::Hash, String> {
     let mut world = World::new(seed, bug);
+    world.story = number("FLEET_SEED").map(|_| String::new());
     let result = world.run().and_then(|()| world.all_is_well());
     let again = format!("FLEET_SEED={seed} cargo test -p fleet-runtime --lib simulation");
-    result.map(|()| world.trace()).map_err(|why| format!("seed {seed} at {} ms: {why}\n  again: {again}", world.now))
+    result.map(|()| world.trace()).map_err(|why| {
+        let story = world.story.take().unwrap_or_default();
+        format!("seed {seed} at {} ms: {why}\n  again, with all that happened: {again}\n{story}", world.now)
+    })
 }
 
 fn number(name: &str) -> Option<u64> {

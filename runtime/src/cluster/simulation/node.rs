@@ -117,6 +117,9 @@ impl Alive {
                     let addr = ActorAddr { node, incarnation, actor: life.actor, generation: life.generation };
                     return Some(NodeAnswer::Started(Ok(addr)));
                 }
+                if !self.core.may_start_effects(clock) {
+                    return Some(NodeAnswer::Fenced);
+                }
                 if self.ledger.confirm(reservation, clock).is_err() {
                     return Some(NodeAnswer::NotHeld);
                 }

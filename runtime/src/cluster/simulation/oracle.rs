@@ -53,12 +53,11 @@ impl Oracle {
                     }
                 }
             }
-            for addr in life.copies.values().filter_map(|copy| copy.addr) {
+            // Of a frozen node too: they would act if it woke at this very moment.
+            let acts = node.may_act(now);
+            for addr in life.copies.values().filter_map(|copy| copy.addr).filter(|_| acts) {
                 self.owner(addr)?;
-                // A frozen one too: it would act if it woke at this very moment.
-                if node.may_act(now)
-                    && let Some(other) = acting.insert(addr.actor, addr)
-                {
+                if let Some(other) = acting.insert(addr.actor, addr) {
                     return Err(format!("two lives of an actor may act: {other} and {addr}"));
                 }
             }

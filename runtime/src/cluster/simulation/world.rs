@@ -72,6 +72,8 @@ pub(super) struct World {
     oracle: Oracle,
     pub(super) last: u64,
     trace: blake3::Hasher,
+    /// All that happens, to be read by whoever looks for the reason of a failure.
+    pub story: Option<String>,
 }
 
 impl World {
@@ -99,6 +101,7 @@ impl World {
             oracle: Oracle::default(),
             last: 0,
             trace: blake3::Hasher::new(),
+            story: None,
         };
         world.start_control().unwrap();
         world
@@ -138,7 +141,11 @@ impl World {
     }
 
     pub(super) fn note(&mut self, what: &dyn std::fmt::Debug) {
-        self.trace.update(format!("{} {what:?}\n", self.now).as_bytes());
+        let line = format!("{} {what:?}\n", self.now);
+        self.trace.update(line.as_bytes());
+        if let Some(story) = &mut self.story {
+            story.push_str(&line);
+        }
     }
 
     pub(super) fn suffers(&self, fault: Fault) -> bool {
