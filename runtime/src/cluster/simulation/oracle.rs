@@ -125,7 +125,9 @@ impl Oracle {
             if let Some((actor, copy)) = life.copies.iter().find(|(actor, _)| registry.book().actor(**actor).is_none()) {
                 return Err(format!("{} ({actor}) runs on node {} and is nobody's", copy.key, node.id));
             }
-            let held: Vec<_> = life.ledger.holdings().map(|(reservation, ..)| reservation).collect();
+            // A reservation for which nothing was started runs out by itself.
+            let held = life.ledger.holdings().filter(|(.., started)| *started);
+            let held: Vec<_> = held.map(|(reservation, ..)| reservation).collect();
             let mut used: Vec<_> = life.copies.values().map(|copy| copy.reservation).collect();
             used.sort_unstable();
             if held != used || !life.exits.is_empty() {
