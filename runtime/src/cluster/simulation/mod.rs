@@ -22,6 +22,7 @@ mod users;
 mod world;
 
 use super::registry::Bug;
+use plan::{Fault, Plan, Random};
 use world::World;
 
 /// Seeds of a normal test run.
@@ -66,5 +67,18 @@ fn each_mistake_that_is_made_on_purpose_is_found() {
     for bug in [Bug::ActsBeforeRecorded, Bug::MovesOnSuspicion, Bug::GenerationsOverlap] {
         let found = (1..=SEEDS).find_map(|seed| run(seed, Some(bug)).err());
         assert!(found.is_some(), "{bug:?} was not found by {SEEDS} seeds");
+    }
+}
+
+#[test]
+fn a_disk_that_is_full_or_slow_costs_nobody_the_lease() {
+    for (seed, fault) in [(1, Fault::FullDisk), (2, Fault::SlowDisk)] {
+        let mut random = Random::new(seed);
+        let calm = Plan { outages: vec![(fault, 3_000, 18_000)], loss: 0, ..Plan::new(&mut random) };
+        let mut world = World::with(calm, random, None);
+        while world.now < 25_000 {
+            world.step().unwrap();
+            assert!(world.now < 3_000 || world.all_may_act(), "{fault:?}: a node is fenced at {} ms", world.now);
+        }
     }
 }

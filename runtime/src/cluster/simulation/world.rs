@@ -80,6 +80,10 @@ impl World {
     pub fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut random = Random::new(seed);
         let plan = Plan::new(&mut random);
+        Self::with(plan, random, bug)
+    }
+
+    pub fn with(plan: Plan, mut random: Random, bug: Option<Bug>) -> Self {
         let control_clock = Duration::from_secs(1_000 + random.below(10_000));
         let nodes: Vec<Node> =
             (0..plan.nodes).map(|n| Node::new(n, Duration::from_secs(1 + random.below(10_000)))).collect();
@@ -113,20 +117,29 @@ impl World {
 
     pub fn run(&mut self) -> Result<(), String> {
         while self.now < self.plan.heal + SETTLES {
-            self.now += STEP;
-            self.faults()?;
-            // Whether who wakes reads or looks at the clock first is chance.
-            if self.random.chance(50) {
-                self.deliver();
-                self.tick();
-            } else {
-                self.tick();
-                self.deliver();
-            }
-            self.write()?;
-            self.oracle.look(&self.nodes, self.now)?;
+            self.step()?;
         }
         Ok(())
+    }
+
+    pub fn step(&mut self) -> Result<(), String> {
+        self.now += STEP;
+        self.faults()?;
+        // Whether who wakes reads or looks at the clock first is chance.
+        if self.random.chance(50) {
+            self.deliver();
+            self.tick();
+        } else {
+            self.tick();
+            self.deliver();
+        }
+        self.write()?;
+        self.oracle.look(&self.nodes, self.now)
+    }
+
+    /// Whether every node holds its lease.
+    pub fn all_may_act(&self) -> bool {
+        self.nodes.iter().all(|node| node.may_act(self.now))
     }
 
     pub fn all_is_well(&self) -> Result<(), String> {
@@ -464,7 +477,7 @@ impl World {
         let Some(control) = &mut self.control else { return Ok(()) };
         if let Some((_, batch)) = control.append.take_if(|(due, _)| *due <= now) {
             if full {
-                control.registry.not_appended();
+                control.registry.not_appended("the disk is full".into());
                 control.append_from = now + 1_000;
             } else {
                 control.registry.appended();
