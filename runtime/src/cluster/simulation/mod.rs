@@ -51,7 +51,7 @@ fn nothing_acknowledged_is_lost_and_nobody_acts_twice_whatever_fails() {
         None => 1..number("FLEET_SEEDS").unwrap_or(SEEDS) + 1,
     };
     let failed: Vec<String> = seeds.filter_map(|seed| run(seed, None).err()).collect();
-    assert!(failed.is_empty(), "{} seeds fail; the first:\n{}", failed.len(), failed[0]);
+    assert!(failed.is_empty(), "{} seeds fail; the first:\n{}", failed.len(), failed[..failed.len().min(5)].join("\n"));
 }
 
 #[test]

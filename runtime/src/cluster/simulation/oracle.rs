@@ -6,7 +6,7 @@ use super::control::Control;
 use super::node::Node;
 use super::runner::Runner;
 use crate::actor::ActorAddr;
-use crate::cluster::registry::{Book, ClusterEvent};
+use crate::cluster::registry::{Book, ClusterEvent, Place};
 use crate::id::{ActorId, Generation, Incarnation, JobId, NodeId};
 use crate::job::JobState;
 use crate::membership::MemberState;
@@ -16,6 +16,8 @@ use crate::time::Timestamp;
 pub(super) struct Oracle {
     /// What is on disk, as it adds up.
     book: Book,
+    /// Every place that an actor was ever given.
+    placed: BTreeMap<(ActorId, Generation), Place>,
     /// The highest generation of each actor on each life of a node.
     owners: BTreeMap<ActorId, BTreeMap<(NodeId, Incarnation), Generation>>,
 }
@@ -26,7 +28,9 @@ impl Oracle {
         if let ClusterEvent::Placed { actor, generation, place } = event
             && let Some(entry) = self.book.actor(*actor)
         {
-            let twice = entry.generation == *generation && entry.place.as_ref() == Some(place);
+            // A batch of which nobody could tell whether it was written is written again.
+            let before = self.placed.insert((*actor, *generation), place.clone());
+            let twice = before.is_some_and(|before| before == *place);
             if !twice && (entry.place.is_some() || *generation <= entry.generation) {
                 return Err(format!("{actor} was placed while it had a place, or not under a new generation: {event:?}"));
             }

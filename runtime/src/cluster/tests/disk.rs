@@ -102,6 +102,7 @@ async fn a_full_disk_gives_refusals_that_say_so_and_all_goes_on_when_there_is_ro
     let control = member(&control_node, &hub, "n0", Role::Control(faulty.ports(&plain)), 0).await;
     let node = cluster.node(NodeId::new_random(), 1).await;
     let part = member(&node, &hub, "n1", Role::Member { control: control_node.id }, 20_000).await;
+    restart::alive(&control, &[control_node.id, node.id]).await;
     let there = part.spawn::<Counter>("there", &7, Restart::Permanent, one_cpu(), SOON).await.unwrap();
 
     faulty.is(FULL);
