@@ -78,7 +78,7 @@ pub struct JobsCore {
     /// Follows from the jobs, and from which of them are being placed.
     pub(super) queue: Queue,
     /// Waiting jobs that could go on. Not recorded: a lost run is started anew.
-    resuming: BTreeSet<Turn>,
+    pub(super) resuming: BTreeSet<Turn>,
     /// Queued jobs for which a node is being found, and why there is none yet. Not recorded: a restart looks again.
     pub(super) placing: BTreeMap<JobId, Option<String>>,
 }

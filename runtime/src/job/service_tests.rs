@@ -101,10 +101,24 @@ fn outcome(success: bool) -> JobOutcome {
 struct Moody {
     inner: Arc<SqliteJournal>,
     refusals: AtomicUsize,
+    full: std::sync::atomic::AtomicBool,
+}
+
+impl Moody {
+    fn room(&self) -> Result<(), JournalError> {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".into())).into()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Journal for Moody {
     fn append(&self, a: Append) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
+        if let Err(full) = self.room() {
+            return Box::pin(std::future::ready(Err(full)));
+        }
         let less = |n: usize| n.checked_sub(1);
         if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             return Box::pin(async { Err(JournalError::Closed(Some("in a mood".into()))) });
@@ -130,7 +144,10 @@ impl Journal for Moody {
     }
 
     fn claim(&self, stream: &StreamId) -> BoxFuture<'_, Result<Generation, JournalError>> {
-        self.inner.claim(stream)
+        match self.room() {
+            Ok(()) => self.inner.claim(stream),
+            Err(full) => Box::pin(std::future::ready(Err(full))),
+        }
     }
 
     fn committed(&self) -> watch::Receiver<Position> {
@@ -154,7 +171,7 @@ struct Node {
 impl Node {
     async fn start(dir: &Path, max_running: usize) -> Self {
         let (journal, _) = SqliteJournal::open(&dir.join("journal"), &JournalOptions::default()).unwrap();
-        let journal = Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0) });
+        let journal = Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0), full: Default::default() });
         let options = JobsOptions {
             max_running,
             max_restarts: 2,
@@ -443,6 +460,35 @@ async fn a_service_that_the_journal_refused_starts_again_from_what_is_recorded()
     node.reach(&queued, JobState::Succeeded).await;
     node.reach(&third, JobState::Succeeded).await;
     assert_eq!(node.kind.most.load(Ordering::SeqCst), 1, "the run of the failed service ended first");
+}
+
+#[tokio::test]
+async fn a_full_disk_gives_refusals_that_say_so_and_loses_no_end_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), 1).await;
+    let job = node.submit("work until let go", "1").await.id;
+    node.reach(&job, JobState::Running).await;
+    node.began(&job).await;
+    node.journal.full.store(true, Ordering::SeqCst);
+    // More often than a supervisor would start a service again that fails.
+    for n in 0..10 {
+        let refused = node.jobs.submit(ask("succeed", &format!("new {n}"))).await;
+        assert!(matches!(&refused, Err(JobError::Journal(why)) if why.contains("disk is full")), "{refused:?}");
+        let refused = node.jobs.stop(&job, Author::Person("anna".into()), "no").await;
+        assert!(matches!(&refused, Err(JobError::Journal(why)) if why.contains("disk is full")), "{refused:?}");
+    }
+    node.kind.gate.notify_one();
+    let deadline = Instant::now() + SOON;
+    while node.kind.running.load(Ordering::SeqCst) > 0 {
+        assert!(Instant::now() < deadline, "it still runs");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(node.jobs.get(&job).await.unwrap().state, JobState::Running, "its end isn't recorded yet");
+    node.journal.full.store(false, Ordering::SeqCst);
+    node.reach(&job, JobState::Succeeded).await;
+    let next = node.submit("succeed", "2").await.id;
+    node.reach(&next, JobState::Succeeded).await;
+    assert_eq!(node.kind.runs.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
