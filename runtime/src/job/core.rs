@@ -218,6 +218,7 @@ impl JobsCore {
         if let Some(job) = self.jobs.remove(id) {
             let placing = self.placing.remove(id).is_some();
             self.queue.take(&job, placing);
+            self.queue.forget_if_empty(&job.project);
             self.resuming.remove(&turn(&job));
             self.keys.remove(&job.key);
         }

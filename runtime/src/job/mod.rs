@@ -28,9 +28,7 @@ mod core_tests;
 #[cfg(test)]
 mod service_tests;
 
-#[cfg(test)]
-pub(crate) use core::Admission;
-pub use core::{Decision, JobsCore, RunEnd};
+pub use core::{Admission, Decision, JobsCore, RunEnd};
 pub use event::JobEvent;
 pub use handle::{Jobs, JobsPorts};
 pub use host::{JobHost, RunOrder};

@@ -79,7 +79,7 @@ impl Queue {
         self.settle(&job.project);
     }
 
-    /// The job as it was put in last is no more.
+    /// The job as it was put in last isn't any more.
     pub fn take(&mut self, job: &Job, placing: bool) {
         self.arrivals.remove(&job.submitted.0);
         self.open -= usize::from(!job.state.is_ended());
@@ -92,8 +92,13 @@ impl Queue {
         share.places -= places;
         share.ready.remove(&turn(job));
         self.settle(&job.project);
-        if self.shares.get(&job.project).is_some_and(|share| share.jobs == 0) {
-            self.shares.remove(&job.project);
+    }
+
+    /// A project without jobs is forgotten, and when it was served last. Not by [`take`](Self::take), after which the job is
+    /// put in again as it has become.
+    pub fn forget_if_empty(&mut self, project: &ProjectId) {
+        if self.shares.get(project).is_some_and(|share| share.jobs == 0) {
+            self.shares.remove(project);
         }
     }
 
