@@ -21,7 +21,7 @@ use super::placer::RunPlacer;
 use super::record::{JobError, JobPage, JobRecord, JobState, JobSubmit};
 use super::run::{self, Owned, Run};
 use super::runner::{RunnerArgs, RunnerMsg, RunnerOrder};
-use crate::actor::{Actor, ActorError, Context, Json, Message, Ref, ReplyTo};
+use crate::actor::{Actor, ActorAddr, ActorError, Context, Json, Message, Ref, ReplyTo};
 use crate::id::{JobId, Position, Seq, StreamId};
 use crate::journal::{Author, JournalError};
 use crate::stream::StreamWriter;
@@ -516,7 +516,7 @@ impl JobsActor {
                 run.runner = report.runner;
                 return Ok(Ok(RunnerOrder::Continue));
             }
-            if report.made_for == run.number {
+            if report.made_for == run.number && !is_earlier(report.runner.addr(), run.runner.addr()) {
                 let why = format!("its run on node {} was lost", self.node_of(job));
                 if let Err(refused) = self.ended(job, latest, RunEnd::Lost(why)).await? {
                     return Ok(Err(refused));
@@ -618,6 +618,11 @@ impl JobsActor {
         self.core.apply(&envelope);
         Ok(())
     }
+}
+
+/// Whether that is an earlier life of the same actor: of a node that was frozen, or a report that was long on its way.
+fn is_earlier(one: ActorAddr, other: ActorAddr) -> bool {
+    one.actor == other.actor && one.generation < other.generation
 }
 
 /// An error of the journal that means that nothing was written, and that it may be at another time: its disk is full, or

@@ -80,7 +80,7 @@ pub(super) fn request(key: &str) -> SpawnRequest {
         strategy: crate::placement::Strategy::Spread,
         ..Default::default()
     };
-    SpawnRequest { order, demand }
+    SpawnRequest { order, demand, owner: None }
 }
 
 pub(super) fn moment(clock: Duration, now: u64) -> Now {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::control::{Disk, author};
+use crate::actor::ActorAddr;
 use crate::id::{JobId, NodeId};
 use crate::job::{Admission, Decision, JobEvent, JobOutcome, JobState, JobSubmit, JobsCore, JobsOptions, RunEnd};
 use crate::time::Timestamp;
@@ -14,6 +15,8 @@ pub(super) struct Asker {
     pub job: JobId,
     /// The start for which it was made.
     pub made_for: u32,
+    /// Where it is; `None` where the service speaks to whichever is there.
+    pub addr: Option<ActorAddr>,
     /// Of its question: a later answer is nobody's.
     pub token: u64,
 }
@@ -62,7 +65,8 @@ pub(super) struct Jobs {
     inbox: VecDeque<JobsIn>,
     /// An append that is under way, and when it is on disk.
     writing: Option<(u64, JobId, JobEvent, Then)>,
-    runs: BTreeMap<JobId, u32>,
+    /// What runs, and the runner that was told to.
+    runs: BTreeMap<JobId, (u32, Option<ActorAddr>)>,
     /// Starts for which a place is looked for, and when that is asked for again.
     placing: BTreeMap<JobId, (u32, u64)>,
     out: Vec<JobsOut>,
@@ -100,7 +104,7 @@ impl Jobs {
         match then {
             Then::Acknowledge { node, n } => self.out.push(JobsOut::Acknowledge { node, n }),
             Then::Run { to } => {
-                self.runs.insert(job, to.made_for);
+                self.runs.insert(job, (to.made_for, to.addr));
                 let order = Order::Run(to.made_for);
                 self.out.push(JobsOut::Answer { to, order });
             }
@@ -159,7 +163,7 @@ impl Jobs {
                 if self.placing.get(&job).is_some_and(|(looked_for, _)| *looked_for == run) {
                     self.placing.remove(&job);
                 }
-                if self.runs.get(&job) != Some(&run) {
+                if self.runs.get(&job).is_none_or(|(going, _)| *going != run) {
                     self.out.push(JobsOut::AskToReport { on, job, run });
                 }
                 None
@@ -177,8 +181,8 @@ impl Jobs {
         let state = self.core.record(&by.job, wall(now)).map(|record| record.state);
         let lost = |by| (by, RunEnd::Lost("its run was lost".into()));
         let order = match (self.runs.get(&by.job), state) {
-            (Some(run), _) if running == Some(*run) => Order::Continue,
-            (Some(run), _) if by.made_for == *run => {
+            (Some((run, _)), _) if running == Some(*run) => Order::Continue,
+            (Some((run, runner)), _) if by.made_for == *run && !is_earlier(by.addr, *runner) => {
                 let (by, end) = lost(by);
                 return self.ended(by, latest, end, now);
             }
@@ -187,7 +191,7 @@ impl Jobs {
                 return Some((by.job.clone(), event, Then::Run { to: by }));
             }
             (None, Some(JobState::Running)) if by.made_for == latest && running == Some(latest) => {
-                self.runs.insert(by.job.clone(), latest);
+                self.runs.insert(by.job.clone(), (latest, by.addr));
                 Order::Continue
             }
             (None, Some(JobState::Running)) if by.made_for == latest => {
@@ -201,7 +205,7 @@ impl Jobs {
     }
 
     fn ended(&mut self, by: Asker, run: u32, end: RunEnd, now: u64) -> Option<(JobId, JobEvent, Then)> {
-        let is_latest = self.runs.get(&by.job).is_none_or(|going| *going == run)
+        let is_latest = self.runs.get(&by.job).is_none_or(|(going, _)| *going == run)
             && self.core.latest_run(&by.job) == Some(run)
             && self.core.record(&by.job, wall(now)).is_some_and(|record| record.state == JobState::Running);
         let event = if is_latest { self.core.judge(&by.job, end, wall(now)) } else { None };
@@ -213,6 +217,12 @@ impl Jobs {
             }
         }
     }
+}
+
+/// Whether that is an earlier life of the same actor.
+fn is_earlier(one: Option<ActorAddr>, other: Option<ActorAddr>) -> bool {
+    let both = one.zip(other);
+    both.is_some_and(|(one, other)| one.actor == other.actor && one.generation < other.generation)
 }
 
 fn wall(now: u64) -> Timestamp {

@@ -1,7 +1,8 @@
-//! A runner as the jobs' runner actor is: it reports until it is answered, works while its node may act, and tells of its
+//! A runner as the jobs' runner actor is: it reports, if its node may act, until it is answered, works while its node may act, and tells of its
 //! end until that is acknowledged.
 
 use super::jobs::{Asker, JobsIn, Order};
+use crate::actor::ActorAddr;
 use crate::id::JobId;
 
 #[derive(Debug)]
@@ -58,7 +59,13 @@ impl Runner {
     }
 
     /// Time passes; what it says now.
-    pub fn go_on(&mut self, node: usize, may_act: bool, step: u64, (now, token): (u64, u64)) -> Option<JobsIn> {
+    pub fn go_on(
+        &mut self,
+        (node, addr): (usize, Option<ActorAddr>),
+        may_act: bool,
+        step: u64,
+        (now, token): (u64, u64),
+    ) -> Option<JobsIn> {
         let (working, is_over) = (self.is_acting(), self.going.is_some() && !self.dropped && self.left == 0);
         match may_act {
             true if working => self.left = self.left.saturating_sub(step),
@@ -66,11 +73,11 @@ impl Runner {
             false if working => self.dropped = true,
             _ => {}
         }
-        if self.asking.is_some_and(|(_, until)| now < until) || !(self.must_report || is_over) {
+        if self.asking.is_some_and(|(_, until)| now < until) || !((self.must_report && may_act) || is_over) {
             return None;
         }
         self.asking = Some((token, now + PATIENCE));
-        let by = Asker { node, job: self.job.clone(), made_for: self.made_for, token };
+        let by = Asker { node, job: self.job.clone(), made_for: self.made_for, addr, token };
         match self.going.filter(|_| is_over) {
             Some(run) => Some(JobsIn::Ended { by, run }),
             None => Some(JobsIn::Reported { by, running: self.going }),

@@ -122,7 +122,7 @@ impl World {
 
     fn ask_to_report(&mut self, on: NodeId, job: JobId, run: u32) {
         let Some(node) = self.nodes.iter().position(|known| known.id == on) else { return };
-        let to = Asker { node, job, made_for: run, token: 0 };
+        let to = Asker { node, job, made_for: run, addr: None, token: 0 };
         self.send(node, false, Body::AskToReport(to));
     }
 

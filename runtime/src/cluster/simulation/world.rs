@@ -430,7 +430,8 @@ impl World {
         let mut said = Vec::new();
         for copy in life.copies.values_mut().filter(|copy| copy.addr.is_some()) {
             self.last += 1;
-            said.extend(copy.runner.as_mut().and_then(|it| it.go_on(n, may_act, STEP, (now, self.last))));
+            let me = (n, copy.addr);
+            said.extend(copy.runner.as_mut().and_then(|it| it.go_on(me, may_act, STEP, (now, self.last))));
         }
         let exits: Vec<_> = life.exits.values().cloned().collect();
         for (ask, answer) in answers {

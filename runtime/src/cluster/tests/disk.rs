@@ -143,7 +143,7 @@ async fn a_full_disk_gives_refusals_that_say_so_and_all_goes_on_when_there_is_ro
 fn spawned(n: u128, key: &str, args: usize) -> ClusterEvent {
     let kind = KindName { name: "test".into(), version: 1 };
     let order = SpawnOrder { kind, args: vec![200; args], key: key.into(), restart: Restart::Permanent };
-    let request = Box::new(crate::cluster::message::SpawnRequest { order, demand: one_cpu() });
+    let request = Box::new(crate::cluster::message::SpawnRequest { order, demand: one_cpu(), owner: None });
     ClusterEvent::Spawned { actor: actor(n), request }
 }
 
