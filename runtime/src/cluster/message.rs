@@ -205,6 +205,7 @@ pub(super) enum Said {
 
 /// What comes back.
 #[derive(Debug, SchemaWrite, SchemaRead)]
+#[expect(clippy::large_enum_variant, reason = "each is encoded as soon as it is made")]
 pub(super) enum Answer {
     Control(ControlAnswer),
     Node(NodeAnswer),
