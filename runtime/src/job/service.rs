@@ -379,12 +379,7 @@ impl JobsActor {
         runs_here && self.core.latest_run(job) == Some(number) && self.get(job).is_ok_and(begun)
     }
 
-    async fn ended(
-        &mut self,
-        job: &JobId,
-        number: u32,
-        end: RunEnd,
-    ) -> Result<Result<(), JobError>, ActorError> {
+    async fn ended(&mut self, job: &JobId, number: u32, end: RunEnd) -> Result<Result<(), JobError>, ActorError> {
         if !self.is_latest(job, number) {
             return Ok(Ok(()));
         }
@@ -537,11 +532,7 @@ impl JobsActor {
     }
 
     /// A run that an earlier life of the service began: it goes on, unless it is gone.
-    async fn taken_up(
-        &mut self,
-        job: &JobId,
-        report: Report,
-    ) -> Result<Result<RunnerOrder, JobError>, ActorError> {
+    async fn taken_up(&mut self, job: &JobId, report: Report) -> Result<Result<RunnerOrder, JobError>, ActorError> {
         let record = self.get(job).map_err(ActorError::failed)?;
         let latest = report.made_for;
         if report.running != Some(latest) {
@@ -587,12 +578,7 @@ impl JobsActor {
     /// Records by the running run's writer, or by one of its own where none runs.
     ///
     /// The inner error: it isn't recorded. The outer one: nobody knows.
-    async fn record(
-        &mut self,
-        job: &JobId,
-        event: JobEvent,
-        by: Author,
-    ) -> Result<Result<(), JobError>, ActorError> {
+    async fn record(&mut self, job: &JobId, event: JobEvent, by: Author) -> Result<Result<(), JobError>, ActorError> {
         let writer = match (self.runs.get(job), self.get(job)) {
             (Some(run), _) => Ok(run.writer.clone()),
             (None, Ok(record)) => self.open(job, record.project).await,

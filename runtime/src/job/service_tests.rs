@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use super::*;
-use crate::actor::{ReplyTo, System, check_wire};
+use crate::actor::{ActorAddr, Ref, ReplyTo, System, check_wire};
 use crate::blob::{BlobOptions, BlobStore, Blobs};
 use crate::effect::Permit;
-use crate::id::{Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
+use crate::id::{ActorId, Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
+use crate::job::runner::RunnerOrder;
 use crate::job::service::JobsMsg;
 use crate::journal::{
     Append, Author, Envelope, Journal, JournalError, JournalOptions, NewEvent, SqliteJournal, StreamHead,
@@ -171,7 +172,8 @@ struct Node {
 impl Node {
     async fn start(dir: &Path, max_running: usize) -> Self {
         let (journal, _) = SqliteJournal::open(&dir.join("journal"), &JournalOptions::default()).unwrap();
-        let journal = Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0), full: Default::default() });
+        let journal =
+            Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0), full: Default::default() });
         let options = JobsOptions {
             max_running,
             max_restarts: 2,
@@ -460,6 +462,50 @@ async fn a_service_that_the_journal_refused_starts_again_from_what_is_recorded()
     node.reach(&queued, JobState::Succeeded).await;
     node.reach(&third, JobState::Succeeded).await;
     assert_eq!(node.kind.most.load(Ordering::SeqCst), 1, "the run of the failed service ended first");
+}
+
+/// A cluster whose runners are played by the test.
+struct Played;
+
+impl RunPlacer for Played {
+    fn place(&self, _: RunnerArgs) -> BoxFuture<'_, Result<Ref<RunnerMsg>, String>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn remove(&self, _: RunnerArgs) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn the_report_of_a_runners_earlier_life_doesnt_end_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), 1).await;
+    let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
+    let kinds: Vec<Arc<dyn JobKind>> = vec![Arc::new(Kind(node.kind.clone()))];
+    let options = JobsOptions::default();
+    let jobs = Jobs::serve(&system, options, kinds, node.ports.clone(), Arc::new(Played)).await.unwrap();
+    let job = jobs.submit(ask("succeed", "1")).await.unwrap().id;
+    let there = ActorAddr {
+        node: NodeId::new_random(),
+        incarnation: Incarnation(1),
+        actor: ActorId::new_random(),
+        generation: Generation(1),
+    };
+    let report = async |generation, running| {
+        let addr = ActorAddr { generation: Generation(generation), ..there };
+        let (job, runner) = (job.clone(), Ref::resolve(addr, Some(system.home()), None));
+        let said = |reply| JobsMsg::Reported { job, run: 1, runner, node: "n".into(), running, reply };
+        jobs.service().ask(SOON, said).await.unwrap().take().unwrap().unwrap()
+    };
+    assert!(matches!(report(1_000_001, None).await, RunnerOrder::Run(_)));
+    // Its node was frozen before it could report, and wakes up.
+    assert_eq!(report(1, None).await, RunnerOrder::Stop);
+    assert_eq!(jobs.get(&job).await.unwrap().state, JobState::Running);
+    assert_eq!(report(1_000_001, Some(1)).await, RunnerOrder::Continue);
+    // A later life has nothing of the run.
+    assert_eq!(report(1_000_002, None).await, RunnerOrder::Stop);
+    assert_eq!(jobs.get(&job).await.unwrap().state, JobState::Queued);
 }
 
 #[tokio::test]

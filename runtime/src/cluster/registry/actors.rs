@@ -58,7 +58,9 @@ impl Registry {
         let written = serde_json::to_vec(request).map_or(usize::MAX, |json| json.len());
         if written > MAX_REQUEST {
             let why = "put what is large into a blob";
-            return Some(format!("the order takes {written} bytes to write down, over the limit of {MAX_REQUEST}; {why}"));
+            return Some(format!(
+                "the order takes {written} bytes to write down, over the limit of {MAX_REQUEST}; {why}"
+            ));
         }
         if let Some(owner) = request.owner.as_ref().filter(|owner| self.book.by_key(owner).is_none()) {
             return Some(format!("its owner {owner:?} is no actor of the cluster (any more)"));

@@ -326,16 +326,18 @@ impl Registry {
 
     /// That nothing can be written down, and why.
     pub(super) fn cannot_write(&self) -> Option<String> {
-        let said = |why| format!("the cluster's state can't be written down: {why}; this is tried again every second; ask again");
+        let said = |why| {
+            format!("the cluster's state can't be written down: {why}; this is tried again every second; ask again")
+        };
         self.stuck.as_ref().map(said)
     }
 
     /// An order for an actor that lives asks for nothing new.
     fn is_there_already(&self, what: &ToControl) -> bool {
         let ToControl::Spawn(request) = what else { return false };
-        self.book.by_key(&request.order.key).is_some_and(|(actor, entry)| {
-            entry.request == *request && self.addr_of(actor).is_some()
-        })
+        self.book
+            .by_key(&request.order.key)
+            .is_some_and(|(actor, entry)| entry.request == *request && self.addr_of(actor).is_some())
     }
 
     pub fn book(&self) -> &Book {

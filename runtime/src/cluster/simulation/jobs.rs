@@ -33,12 +33,28 @@ pub(super) enum JobsIn {
 /// What it does.
 #[derive(Debug)]
 pub(super) enum JobsOut {
-    Acknowledge { node: usize, n: usize },
-    Answer { to: Asker, order: Order },
+    Acknowledge {
+        node: usize,
+        n: usize,
+    },
+    Answer {
+        to: Asker,
+        order: Order,
+    },
     /// Asks the cluster for a runner.
-    Place { job: JobId, run: u32 },
-    Remove { job: JobId, run: u32 },
-    AskToReport { on: NodeId, job: JobId, run: u32 },
+    Place {
+        job: JobId,
+        run: u32,
+    },
+    Remove {
+        job: JobId,
+        run: u32,
+    },
+    AskToReport {
+        on: NodeId,
+        job: JobId,
+        run: u32,
+    },
 }
 
 /// What a runner is to do.
@@ -78,7 +94,8 @@ impl Jobs {
         let mut core = JobsCore::new(JobsOptions::default());
         disk.jobs.iter().for_each(|envelope| core.apply(envelope));
         let begun = core.begun();
-        let placing = begun.into_iter().map(|job| (job.clone(), (core.latest_run(&job).unwrap_or_default(), 0))).collect();
+        let placing =
+            begun.into_iter().map(|job| (job.clone(), (core.latest_run(&job).unwrap_or_default(), 0))).collect();
         Self { core, inbox: VecDeque::new(), writing: None, runs: BTreeMap::new(), placing, out: Vec::new() }
     }
 

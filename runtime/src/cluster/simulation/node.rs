@@ -156,7 +156,13 @@ impl Alive {
     }
 
     /// Starts that take their time come to their end; who waits for them is answered.
-    pub fn come_up(&mut self, node: NodeId, incarnation: Incarnation, now: u64, clock: Duration) -> Vec<(AskId, NodeAnswer)> {
+    pub fn come_up(
+        &mut self,
+        node: NodeId,
+        incarnation: Incarnation,
+        now: u64,
+        clock: Duration,
+    ) -> Vec<(AskId, NodeAnswer)> {
         let due: Vec<ActorId> =
             self.copies.iter().filter(|(_, c)| c.addr.is_none() && c.up_at <= now).map(|(actor, _)| *actor).collect();
         let mut answers = Vec::new();

@@ -32,7 +32,9 @@ impl Oracle {
             let before = self.placed.insert((*actor, *generation), place.clone());
             let twice = before.is_some_and(|before| before == *place);
             if !twice && (entry.place.is_some() || *generation <= entry.generation) {
-                return Err(format!("{actor} was placed while it had a place, or not under a new generation: {event:?}"));
+                return Err(format!(
+                    "{actor} was placed while it had a place, or not under a new generation: {event:?}"
+                ));
             }
         }
         self.book.apply(event, at);
@@ -92,7 +94,11 @@ impl Oracle {
     ) -> Result<(), String> {
         let registry = &control.registry;
         if *registry.book() != self.book {
-            return Err(format!("what is on disk isn't what the control node knows:\n{:?}\n{:?}", self.book, registry.book()));
+            return Err(format!(
+                "what is on disk isn't what the control node knows:\n{:?}\n{:?}",
+                self.book,
+                registry.book()
+            ));
         }
         for member in registry.members_now(clock) {
             let node = nodes.iter().find(|node| node.id == member.node);
@@ -126,7 +132,8 @@ impl Oracle {
     fn nothing_left(&self, registry: &crate::cluster::registry::Registry, nodes: &[Node]) -> Result<(), String> {
         for node in nodes {
             let Some(life) = &node.life else { return Err(format!("node {} isn't there", node.id)) };
-            if let Some((actor, copy)) = life.copies.iter().find(|(actor, _)| registry.book().actor(**actor).is_none()) {
+            if let Some((actor, copy)) = life.copies.iter().find(|(actor, _)| registry.book().actor(**actor).is_none())
+            {
                 return Err(format!("{} ({actor}) runs on node {} and is nobody's", copy.key, node.id));
             }
             // A reservation for which nothing was started runs out by itself.

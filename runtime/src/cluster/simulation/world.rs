@@ -175,7 +175,9 @@ impl World {
         let now = self.now;
         let begins_or_ends = |at: u64| at.div_ceil(STEP) * STEP == now;
         let outages = self.plan.outages.clone();
-        for (fault, from, to) in outages.into_iter().filter(|(_, from, to)| begins_or_ends(*from) || begins_or_ends(*to)) {
+        for (fault, from, to) in
+            outages.into_iter().filter(|(_, from, to)| begins_or_ends(*from) || begins_or_ends(*to))
+        {
             let begins = begins_or_ends(from) && self.suffers(fault);
             let ends = begins_or_ends(to) && !self.suffers(fault);
             match fault {
@@ -473,7 +475,8 @@ impl World {
         if self.suffers(Fault::ControlFreeze) {
             return Ok(());
         }
-        let latency = if self.suffers(Fault::SlowDisk) { 200 + self.random.below(1_500) } else { self.random.below(60) };
+        let latency =
+            if self.suffers(Fault::SlowDisk) { 200 + self.random.below(1_500) } else { self.random.below(60) };
         let (now, full, unclear) = (self.now, self.suffers(Fault::FullDisk), self.random.chance(30));
         let Some(control) = &mut self.control else { return Ok(()) };
         if let Some((_, batch)) = control.append.take_if(|(due, _)| *due <= now) {
@@ -503,7 +506,10 @@ impl World {
         Ok(())
     }
 
-    fn on_disk(&mut self, batch: Vec<(crate::cluster::registry::ClusterEvent, crate::time::Timestamp)>) -> Result<(), String> {
+    fn on_disk(
+        &mut self,
+        batch: Vec<(crate::cluster::registry::ClusterEvent, crate::time::Timestamp)>,
+    ) -> Result<(), String> {
         for (event, at) in batch {
             self.note(&event);
             self.oracle.recorded(&event, at)?;

@@ -1,6 +1,6 @@
 //! The control node's disk fails for a while.
 
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -106,7 +106,8 @@ async fn a_full_disk_gives_refusals_that_say_so_and_all_goes_on_when_there_is_ro
     let there = part.spawn::<Counter>("there", &7, Restart::Permanent, one_cpu(), SOON).await.unwrap();
 
     faulty.is(FULL);
-    let says_so = |refusal: &ClusterError| matches!(refusal, ClusterError::Refused(why) if why.contains("disk is full"));
+    let says_so =
+        |refusal: &ClusterError| matches!(refusal, ClusterError::Refused(why) if why.contains("disk is full"));
     let refused = part.spawn::<Counter>("new", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap_err();
     assert!(says_so(&refused), "{refused}");
     let refused = part.stop_actor("there").await.unwrap_err();
