@@ -55,8 +55,9 @@ impl<'a> Member<'a> {
         let mut command = match &self.network {
             None => Command::new(program),
             Some(network) => {
-                let mut inside = Command::new("ip");
-                inside.args(["netns", "exec", network, program]);
+                // Not `ip netns exec`: that hides the control groups.
+                let mut inside = Command::new("nsenter");
+                inside.arg(format!("--net=/run/netns/{network}")).arg(program);
                 inside
             }
         };
