@@ -3,15 +3,15 @@
 use crate::harness::{Node, Place, finish};
 use crate::members::{Member, invitation, is, nodes, nodes_of};
 
-const AUTO: &[&str] = &["--approve-with", "policy:auto"];
+pub const AUTO: &[&str] = &["--approve-with", "policy:auto"];
 
 /// A control node that takes no work, so that all of it is done by members.
 fn place(script: &str) -> Place {
-    Place::offering(script, "cpus = 0.0\n")
+    Place::in_cluster(script, "listen = \"127.0.0.1:0\"\ncpus = 0.0\n")
 }
 
 /// Waits until the job's runner and at least one agent work, and gives the place in `members` of the runner's node.
-fn where_it_runs(place: &Place, control: &mut Node, members: &[&Member]) -> usize {
+pub fn where_it_runs(place: &Place, control: &mut Node, members: &[&Member]) -> usize {
     let mut runner = Vec::new();
     control.wait_until(|| {
         runner = nodes_of(place, "fleet.job");
@@ -21,7 +21,7 @@ fn where_it_runs(place: &Place, control: &mut Node, members: &[&Member]) -> usiz
 }
 
 /// The job ended well, once, and its commit is what the story asked for.
-fn assert_solved(place: &Place, job: &str) {
+pub fn assert_solved(place: &Place, job: &str) {
     let ended = place.run(&["job", "wait", job, "--repo", place.repo().to_str().unwrap()]);
     assert_eq!(ended.code, Some(0), "{ended:?}\n{}", place.run(&["job", "logs", job]).stdout);
     let branch = format!("fleet/{job}");

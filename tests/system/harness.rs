@@ -17,8 +17,8 @@ pub const DEADLINE: Duration = Duration::from_secs(180);
 pub struct Place {
     dir: tempfile::TempDir,
     port: u16,
-    /// More keys of `[cluster]`: what the node offers.
-    offer: &'static str,
+    /// The keys of `[cluster]`.
+    cluster: &'static str,
 }
 
 /// A running node; killed when dropped.
@@ -38,12 +38,12 @@ pub struct Ran {
 impl Place {
     /// A place whose node answers by this script of the fixtures.
     pub fn new(script: &str) -> Self {
-        Self::offering(script, "")
+        Self::in_cluster(script, "listen = \"127.0.0.1:0\"\n")
     }
 
-    /// The same for a node that offers this to actors, in keys of `[cluster]`.
-    pub fn offering(script: &str, offer: &'static str) -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap(), port: free_port(), offer };
+    /// The same with these keys of `[cluster]`.
+    pub fn in_cluster(script: &str, cluster: &'static str) -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap(), port: free_port(), cluster };
         place.configure(script, "");
         fs::create_dir(place.temporary()).unwrap();
         make_repo(&place.repo());
@@ -53,10 +53,10 @@ impl Place {
     /// Writes the node's configuration anew, with more keys at its end.
     pub fn configure(&self, script: &str, more: &str) {
         let text = format!(
-            "[node]\nlisten = \"127.0.0.1:{}\"\n\n[cluster]\nlisten = \"127.0.0.1:0\"\n{}\n[inference]\nallow_mock = true\n\n\
+            "[node]\nlisten = \"127.0.0.1:{}\"\n\n[cluster]\n{}\n[inference]\nallow_mock = true\n\n\
              [[inference.engine]]\nname = \"scripted\"\nkind = \"mock\"\nscript = \"{}\"\n\n{more}",
             self.port,
-            self.offer,
+            self.cluster,
             fixture(script).display(),
         );
         fs::write(self.config(), text).unwrap();
@@ -156,12 +156,17 @@ impl Place {
 
 impl Node {
     /// Starts a node that will serve there, and waits until it is ready.
-    pub fn start(mut fleetd: Command, log: PathBuf, url: &str) -> Self {
-        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
-        let child = fleetd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        let (mut node, url) = (Self { child, log }, format!("{url}/readyz"));
+    pub fn start(fleetd: Command, log: PathBuf, url: &str) -> Self {
+        let (mut node, url) = (Self::spawn(fleetd, log), format!("{url}/readyz"));
         node.wait_until(|| http_status(&url) == Some(200));
         node
+    }
+
+    /// Starts a node and doesn't wait for it.
+    pub fn spawn(mut fleetd: Command, log: PathBuf) -> Self {
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let child = fleetd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        Self { child, log }
     }
 
     /// The process.

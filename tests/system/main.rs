@@ -10,5 +10,7 @@ mod harness;
 mod kill;
 mod members;
 mod misbehaviour;
+mod network;
+mod network_faults;
 mod start;
 mod story;

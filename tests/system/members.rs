@@ -13,13 +13,24 @@ pub struct Member<'a> {
     pub name: &'static str,
     place: &'a Place,
     port: u16,
+    /// The network namespace that it is in.
+    network: Option<String>,
 }
 
 impl<'a> Member<'a> {
     pub fn new(place: &'a Place, name: &'static str) -> Self {
-        let member = Self { name, place, port: free_port() };
+        Self::listening(place, name, "127.0.0.1", None)
+    }
+
+    /// The same in that network namespace, reached by the others at that address.
+    pub fn within(place: &'a Place, name: &'static str, addr: &str, network: &str) -> Self {
+        Self::listening(place, name, addr, Some(network.to_owned()))
+    }
+
+    fn listening(place: &'a Place, name: &'static str, addr: &str, network: Option<String>) -> Self {
+        let member = Self { name, place, port: free_port(), network };
         let text = format!(
-            "[node]\nname = \"{name}\"\nlisten = \"127.0.0.1:{}\"\n\n[cluster]\nlisten = \"127.0.0.1:0\"\ncpus = 4.0\n",
+            "[node]\nname = \"{name}\"\nlisten = \"127.0.0.1:{}\"\n\n[cluster]\nlisten = \"{addr}:0\"\ncpus = 4.0\n",
             member.port
         );
         fs::write(member.config(), text).unwrap();
@@ -40,7 +51,16 @@ impl<'a> Member<'a> {
 
     /// `fleetd` for this node, with these arguments, not yet started.
     pub fn fleetd(&self, args: &[String]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fleetd"));
+        let program = env!("CARGO_BIN_EXE_fleetd");
+        let mut command = match &self.network {
+            None => Command::new(program),
+            Some(network) => {
+                // Not `ip netns exec`: that hides the control groups.
+                let mut inside = Command::new("nsenter");
+                inside.arg(format!("--net=/run/netns/{network}")).arg(program);
+                inside
+            }
+        };
         command.arg("--config").arg(self.config()).arg("--state-dir").arg(self.state()).args(args);
         command.env_remove("FLEET_STATE_DIR").env_remove("FLEET_LOG").env("TMPDIR", self.place.temporary());
         command
@@ -58,7 +78,12 @@ impl<'a> Member<'a> {
 
     fn start(&self, args: &[String]) -> Node {
         let log = self.place.path().join(format!("{}.log", self.name));
-        Node::start(self.fleetd(args), log, &self.url())
+        if self.network.is_none() {
+            return Node::start(self.fleetd(args), log, &self.url());
+        }
+        let mut node = Node::spawn(self.fleetd(args), log);
+        node.wait_until(|| is(self.place, self.name, "alive"));
+        node
     }
 
     /// `fleet` speaking to this node.
