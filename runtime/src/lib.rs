@@ -40,7 +40,7 @@ pub use effect::{EffectClass, EffectError, EffectRun, EffectSpec, Effects};
 pub use error::Error;
 pub use id::{ActorId, Generation, Incarnation, JobId, NodeId, Position, ProjectId, Seq, StreamId};
 pub use job::{
-    JobContext, JobError, JobKind, JobOutcome, JobRecord, JobState, JobSubmit, Jobs, JobsOptions, JobsPorts,
+    JobContext, JobError, JobKind, JobOutcome, JobPage, JobRecord, JobState, JobSubmit, Jobs, JobsOptions, JobsPorts,
 };
 pub use journal::{
     Append, Author, Entity, EntityRef, Envelope, Expected, Fact, Hash, Journal, JournalError, JournalOptions, NewEvent,

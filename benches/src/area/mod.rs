@@ -1,6 +1,7 @@
 //! The areas that can be measured, by name.
 
 mod blobs;
+mod jobs;
 mod journal;
 pub mod runtime;
 
@@ -16,8 +17,9 @@ pub struct Area {
     pub run: fn() -> Result<Vec<Figure>>,
 }
 
-const AREAS: [Area; 3] = [
+const AREAS: [Area; 4] = [
     Area { name: "blobs", run: blobs::measure },
+    Area { name: "jobs", run: jobs::measure },
     Area { name: "journal", run: journal::measure },
     Area { name: "runtime", run: runtime::measure },
 ];

@@ -52,6 +52,8 @@ pub(super) struct Archive {
     by: Author,
     segment: u64,
     writer: StreamWriter,
+    /// The next segment was begun, and nobody knows how far that went.
+    torn: bool,
 }
 
 impl Archive {
@@ -82,10 +84,15 @@ impl Archive {
             ports.journal.delete_stream(&stream(old)?).await?;
         }
         let by = Author::Node(node.to_string());
-        Ok((Self { ports, project, by, segment, writer }, book, events))
+        Ok((Self { ports, project, by, segment, writer, torn: false }, book, events))
     }
 
     pub async fn append(&mut self, events: &[(ClusterEvent, Timestamp)]) -> Result<(), JournalError> {
+        if self.torn {
+            // Were its snapshot whole after all, the next start would begin from that, and not see what is appended now.
+            self.ports.journal.delete_stream(&stream(self.segment + 1)?).await?;
+            self.torn = false;
+        }
         let written: Result<Vec<NewEvent>, _> = events.iter().map(|(e, at)| e.write(*at, self.by.clone())).collect();
         self.writer.append_all(written?).await.map(drop)
     }
@@ -98,12 +105,13 @@ impl Archive {
     /// Begins the next segment with this book, which has all that was appended so far.
     pub async fn begin_next(&mut self, book: &Book) -> Result<(), JournalError> {
         let next = self.segment + 1;
+        self.torn = true;
         let writer = writer(&self.ports, &self.project, next).await?;
         for part in book.snapshot() {
             writer.append(part.write(Timestamp::now(), self.by.clone())?).await?;
         }
         let before = std::mem::replace(&mut self.segment, next);
-        self.writer = writer;
+        (self.writer, self.torn) = (writer, false);
         self.ports.journal.delete_stream(&stream(before)?).await.map(drop)
     }
 

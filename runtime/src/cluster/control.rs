@@ -125,9 +125,9 @@ impl Actor for Control {
                 self.registry.appended();
             }
             ControlMsg::Appended(Appended::Failed(why)) => {
-                tracing::error!(why, "the cluster's state can't be written down; what rests on it waits");
+                tracing::error!(%why, "the cluster's state can't be written down; what rests on it waits");
                 self.append_again = Some(boot_time() + APPEND_PAUSE);
-                self.registry.not_appended();
+                self.registry.not_appended(why);
             }
             ControlMsg::Appended(Appended::Fenced(why)) => return Err(ActorError::Failed(why)),
             ControlMsg::Link { node, up } => self.registry.link(node, up, now()),

@@ -255,7 +255,13 @@ impl MemberActor {
             let addr = ActorAddr { node, incarnation, actor: life.actor, generation: life.generation };
             return reply.send(NodeAnswer::Started(Ok(addr)));
         }
-        // First of all: an order that was overtaken by its own end must not start anything.
+        // A node that was frozen finds old orders when it wakes. What they would start may live elsewhere by now, and its
+        // start alone could have effects.
+        if !self.core.may_start_effects(boot_time()) {
+            tracing::debug!(key = order.key, "an actor isn't started: the lease is over");
+            return reply.send(NodeAnswer::Fenced);
+        }
+        // An order that was overtaken by its own end must not start anything.
         if let Err(error) = self.ledger.confirm(reservation, boot_time()) {
             tracing::debug!(key = order.key, %error, "an actor isn't started");
             return reply.send(NodeAnswer::NotHeld);

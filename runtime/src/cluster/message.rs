@@ -171,6 +171,8 @@ pub(super) enum NodeAnswer {
     /// It is for another life of this node.
     NotMe,
     Done,
+    /// Nothing was started: this node's lease is over, and the actor may live elsewhere.
+    Fenced,
 }
 
 /// What a node has.
@@ -203,6 +205,7 @@ pub(super) enum Said {
 
 /// What comes back.
 #[derive(Debug, SchemaWrite, SchemaRead)]
+#[expect(clippy::large_enum_variant, reason = "each is encoded as soon as it is made")]
 pub(super) enum Answer {
     Control(ControlAnswer),
     Node(NodeAnswer),

@@ -38,4 +38,7 @@ pub use view::{ActorEvent, ActorExplanation, ActorFilter, ActorRecord, ActorStat
 pub use watching::ActorWatch;
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -12,6 +12,7 @@ use crate::id::{Incarnation, NodeId};
 use crate::net::{Authority, Endpoint, Listener, NetOptions, NodeCredentials, NodeKey, Plane};
 use crate::supervise::Restart;
 
+mod disk;
 mod people;
 mod restart;
 

@@ -4,13 +4,14 @@
 //! differ. Decisions are computed from it one at a time; each is carried out by recording an
 //! event, which is applied before the next decision is asked for.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map};
 
 use serde::{Deserialize, Serialize};
 
 use super::event::JobEvent;
 use super::options::JobsOptions;
-use super::record::{JobError, JobOutcome, JobRecord, JobState, JobSubmit};
+use super::queue::{Queue, Turn, turn};
+use super::record::{JobError, JobOutcome, JobPage, JobRecord, JobState, JobSubmit};
 use crate::id::{Generation, JobId, Position, ProjectId};
 use crate::journal::{Author, Envelope};
 use crate::time::Timestamp;
@@ -74,8 +75,10 @@ pub struct JobsCore {
     pub(super) options: JobsOptions,
     pub(super) jobs: BTreeMap<JobId, Job>,
     keys: HashMap<(ProjectId, String), JobId>,
+    /// Follows from the jobs, and from which of them are being placed.
+    pub(super) queue: Queue,
     /// Waiting jobs that could go on. Not recorded: a lost run is started anew.
-    resuming: BTreeSet<JobId>,
+    pub(super) resuming: BTreeSet<Turn>,
     /// Queued jobs for which a node is being found, and why there is none yet. Not recorded: a restart looks again.
     pub(super) placing: BTreeMap<JobId, Option<String>>,
 }
@@ -102,13 +105,15 @@ impl JobsCore {
         } else if let Some(job) = self.jobs.get_mut(&id)
             && !job.state.is_ended()
         {
+            self.queue.take(job, self.placing.contains_key(&id));
             job.apply(event, envelope);
             if job.state != JobState::Queued {
                 self.placing.remove(&id);
             }
             if job.state != JobState::Waiting {
-                self.resuming.remove(&id);
+                self.resuming.remove(&turn(job));
             }
+            self.queue.put(job, self.placing.contains_key(&id));
         }
     }
 
@@ -119,7 +124,7 @@ impl JobsCore {
             let same = self.jobs.get(job).is_some_and(|j| j.digest == digest);
             return if same { Ok(Admission::Known(job.clone())) } else { Err(JobError::Conflict { job: job.clone() }) };
         }
-        let open = self.jobs.values().filter(|j| !j.state.is_ended()).count();
+        let open = self.queue.open();
         if open >= self.options.max_open {
             return Err(JobError::Busy { open });
         }
@@ -134,35 +139,29 @@ impl JobsCore {
     }
 
     /// What to do next, if anything can be done now.
-    pub fn next(&self, now: Timestamp) -> Option<Decision> {
+    pub fn next(&mut self, now: Timestamp) -> Option<Decision> {
         if self.running() >= self.options.max_running {
             return None;
         }
         // Whoever has begun goes before whoever hasn't.
-        let resuming = self.resuming.iter().filter_map(|id| self.jobs.get(id));
-        if let Some(job) = resuming.min_by_key(|j| (-i64::from(j.priority), j.submitted.0)) {
-            return Some(Decision::Resume(job.id.clone()));
+        if let Some((_, submitted)) = self.resuming.first() {
+            return self.queue.id_of(*submitted).cloned().map(Decision::Resume);
         }
-        let held = self.places_by_project();
-        let rank = |job: &&Job| {
-            let (places, last_served) = held.get(&job.project).copied().unwrap_or_default();
-            (-i64::from(job.priority), places, last_served, job.submitted.0)
-        };
-        let queued = |job: &&Job| job.state == JobState::Queued && !self.placing.contains_key(&job.id);
-        let ready = |job: &&Job| queued(job) && job.not_before <= now;
-        self.jobs.values().filter(ready).min_by_key(rank).map(|j| Decision::Start(j.id.clone()))
+        for id in self.queue.due(now) {
+            self.requeue(&id, |_| {});
+        }
+        self.queue.next().cloned().map(Decision::Start)
     }
 
     /// When a job whose retry waits becomes ready; nothing changes by time alone before that.
     pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
-        let waits = |j: &&Job| j.state == JobState::Queued && j.not_before > now;
-        self.jobs.values().filter(waits).map(|j| j.not_before).min()
+        self.queue.next_due(now)
     }
 
     /// A waiting job could go on.
     pub fn wants_resume(&mut self, id: &JobId) {
-        if self.jobs.get(id).is_some_and(|j| j.state == JobState::Waiting) {
-            self.resuming.insert(id.clone());
+        if let Some(job) = self.jobs.get(id).filter(|j| j.state == JobState::Waiting) {
+            self.resuming.insert(turn(job));
         }
     }
 
@@ -189,7 +188,11 @@ impl JobsCore {
 
     /// A place is being looked for; the job counts as running until it has started or [`JobsCore::not_placed`] is said.
     pub fn place(&mut self, id: &JobId) {
-        self.placing.insert(id.clone(), None);
+        self.requeue(id, |placing| {
+            if let btree_map::Entry::Vacant(entry) = placing.entry(id.clone()) {
+                entry.insert(None);
+            }
+        });
     }
 
     /// There is none yet, and why.
@@ -205,26 +208,38 @@ impl JobsCore {
 
     /// It isn't looked for any more.
     pub fn not_placed(&mut self, id: &JobId) {
-        self.placing.remove(id);
+        self.requeue(id, |placing| {
+            placing.remove(id);
+        });
     }
 
     /// The job is deleted; its key may be used again.
     pub fn remove(&mut self, id: &JobId) {
         if let Some(job) = self.jobs.remove(id) {
+            let placing = self.placing.remove(id).is_some();
+            self.queue.take(&job, placing);
+            self.queue.forget_if_empty(&job.project);
+            self.resuming.remove(&turn(&job));
             self.keys.remove(&job.key);
-            self.resuming.remove(id);
-            self.placing.remove(id);
         }
     }
 
+    /// Changes whether a place is looked for, and brings the job to where it then belongs.
+    fn requeue(&mut self, id: &JobId, change: impl FnOnce(&mut BTreeMap<JobId, Option<String>>)) {
+        let Some(job) = self.jobs.get(id) else { return };
+        self.queue.take(job, self.placing.contains_key(id));
+        change(&mut self.placing);
+        self.queue.put(job, self.placing.contains_key(id));
+    }
+
     /// The number of the latest run; 0 before the first.
-    pub(super) fn latest_run(&self, id: &JobId) -> Option<u32> {
+    pub(crate) fn latest_run(&self, id: &JobId) -> Option<u32> {
         self.jobs.get(id).map(|job| job.run)
     }
 
     /// Jobs that hold a place.
     pub fn running(&self) -> usize {
-        self.jobs.values().filter(|j| j.holds_place).count() + self.placing.len()
+        self.queue.places()
     }
 
     pub fn record(&self, id: &JobId, now: Timestamp) -> Option<JobRecord> {
@@ -233,9 +248,18 @@ impl JobsCore {
 
     /// All jobs, oldest first.
     pub fn records(&self, now: Timestamp) -> Vec<JobRecord> {
-        let mut jobs: Vec<&Job> = self.jobs.values().collect();
-        jobs.sort_by_key(|j| j.submitted.0);
-        jobs.into_iter().map(|job| self.describe(job, now)).collect()
+        self.page(None, usize::MAX, now).jobs
+    }
+
+    /// So many jobs behind `after`, oldest first. O(log of all, for each of the page).
+    pub fn page(&self, after: Option<Position>, limit: usize, now: Timestamp) -> JobPage {
+        let mut page = JobPage::default();
+        for (submitted, id) in self.queue.after(after).take(limit) {
+            page.more_after = Some(submitted);
+            page.jobs.extend(self.record(id, now));
+        }
+        page.more_after = page.more_after.filter(|last| self.queue.after(Some(*last)).next().is_some());
+        page
     }
 
     fn describe(&self, job: &Job, now: Timestamp) -> JobRecord {
@@ -257,17 +281,6 @@ impl JobsCore {
         }
     }
 
-    /// For each project: places held, and when it was last given one.
-    fn places_by_project(&self) -> BTreeMap<&ProjectId, (usize, Position)> {
-        let mut held: BTreeMap<&ProjectId, (usize, Position)> = BTreeMap::new();
-        for job in self.jobs.values() {
-            let (places, last) = held.entry(&job.project).or_default();
-            *places += usize::from(job.holds_place || self.placing.contains_key(&job.id));
-            *last = (*last).max(job.last_start.unwrap_or_default());
-        }
-        held
-    }
-
     fn retry_or_fail(&self, job: &Job, why: String, now: Timestamp) -> JobEvent {
         let crashes = job.crashes + 1;
         if crashes > self.options.max_restarts {
@@ -283,6 +296,7 @@ impl JobsCore {
         let JobEvent::Submitted { kind, title, priority, key_digest, digest, .. } = event else {
             return;
         };
+        self.remove(&id);
         let key = (envelope.project.clone(), key_digest);
         self.keys.insert(key.clone(), id.clone());
         let job = Job {
@@ -309,6 +323,7 @@ impl JobsCore {
             key,
             digest,
         };
+        self.queue.put(&job, false);
         self.jobs.insert(id, job);
     }
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::core::Admission;
+use super::core::{Admission, Job};
 use super::*;
 use crate::id::{Generation, JobId, Position, ProjectId, Seq, StreamId};
 use crate::journal::{Author, Envelope, Hash};
@@ -37,6 +37,9 @@ struct World {
     seqs: BTreeMap<JobId, u64>,
     now: Timestamp,
     ids: u64,
+    positions: u64,
+    /// When each project was given a place last, of those that have jobs.
+    served: BTreeMap<ProjectId, Position>,
 }
 
 impl World {
@@ -48,6 +51,8 @@ impl World {
             seqs: BTreeMap::new(),
             now: Timestamp(1_000_000),
             ids: 0,
+            positions: 0,
+            served: BTreeMap::new(),
         }
     }
 
@@ -63,8 +68,12 @@ impl World {
         let seq = self.seqs.entry(job.clone()).or_default();
         *seq += 1;
         let new = event.write(anna()).unwrap();
+        self.positions += 1;
+        if matches!(event, JobEvent::Started { .. }) {
+            self.served.insert(project.clone(), Position(self.positions));
+        }
         let envelope = Envelope {
-            position: Position(self.history.len() as u64 + 1),
+            position: Position(self.positions),
             at: self.now,
             by: new.by,
             project,
@@ -125,6 +134,66 @@ impl World {
         if let Some(event) = self.core.judge(job, end, self.now) {
             self.record(job, &event);
         }
+    }
+
+    fn delete(&mut self, job: &JobId) {
+        let project = self.core.jobs[job].project.clone();
+        self.core.remove(job);
+        self.history.retain(|envelope| envelope.stream != StreamId::job(job));
+        if self.core.jobs.values().all(|other| other.project != project) {
+            self.served.remove(&project);
+        }
+    }
+
+    /// What the queue must come to, from the jobs alone.
+    fn naive_next(&self) -> Option<Decision> {
+        let jobs = || self.core.jobs.values();
+        let is_placing = |job: &Job| self.core.placing.contains_key(&job.id);
+        if jobs().filter(|job| job.holds_place || is_placing(job)).count() >= self.core.options.max_running {
+            return None;
+        }
+        let turn = |job: &&Job| (-i64::from(job.priority), job.submitted.0);
+        if let Some(job) = jobs().filter(|job| self.core.resuming.contains(&turn(job))).min_by_key(turn) {
+            return Some(Decision::Resume(job.id.clone()));
+        }
+        let places = |project: &ProjectId| {
+            jobs().filter(|job| job.project == *project && (job.holds_place || is_placing(job))).count()
+        };
+        let rank = |job: &&Job| {
+            let served = self.served.get(&job.project).copied().unwrap_or_default();
+            (-i64::from(job.priority), places(&job.project), served, job.submitted.0)
+        };
+        let ready = |job: &&Job| job.state == JobState::Queued && !is_placing(job) && job.not_before <= self.now;
+        jobs().filter(ready).min_by_key(rank).map(|job| Decision::Start(job.id.clone()))
+    }
+
+    fn check_queue(&mut self) -> Result<(), TestCaseError> {
+        let naive = self.naive_next();
+        prop_assert_eq!(self.core.next(self.now), naive);
+        let jobs = || self.core.jobs.values();
+        let later = jobs().filter(|job| job.state == JobState::Queued && job.not_before > self.now);
+        prop_assert_eq!(self.core.next_due(self.now), later.map(|job| job.not_before).min());
+        prop_assert_eq!(self.core.queue.open(), jobs().filter(|job| !job.state.is_ended()).count());
+        for job in jobs() {
+            let goes_before = |other: &&Job| {
+                let earlier = other.priority == job.priority && other.submitted.0 < job.submitted.0;
+                other.state == JobState::Queued && (other.priority > job.priority || earlier)
+            };
+            prop_assert_eq!(self.core.queue.ahead_of(job), jobs().filter(goes_before).count());
+        }
+        let mut in_order: Vec<&Job> = jobs().collect();
+        in_order.sort_by_key(|job| job.submitted.0);
+        let (mut paged, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.core.page(after, 3, self.now);
+            paged.extend(page.jobs.into_iter().map(|job| job.id));
+            after = page.more_after;
+            if after.is_none() {
+                break;
+            }
+        }
+        prop_assert!(paged.iter().eq(in_order.iter().map(|job| &job.id)));
+        Ok(())
     }
 
     fn state(&self, job: &JobId) -> JobState {
@@ -312,6 +381,7 @@ enum Step {
     Wait { pick: usize },
     WantResume { pick: usize },
     Stop { pick: usize },
+    Delete { pick: usize },
     Time { ms: i64 },
     Restart,
 }
@@ -324,6 +394,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(|pick| Step::Wait { pick }),
         2 => any::<usize>().prop_map(|pick| Step::WantResume { pick }),
         1 => any::<usize>().prop_map(|pick| Step::Stop { pick }),
+        1 => any::<usize>().prop_map(|pick| Step::Delete { pick }),
         2 => (0i64..5_000).prop_map(|ms| Step::Time { ms }),
         1 => Just(Step::Restart),
     ]
@@ -365,9 +436,19 @@ impl World {
                     self.record(&job, &stop());
                 }
             }
+            Step::Delete { pick } => {
+                if let Some(job) = self.pick(pick, &[JobState::Succeeded, JobState::Failed, JobState::Stopped]) {
+                    self.delete(&job);
+                }
+            }
             Step::Time { ms } => self.now = Timestamp(self.now.0 + ms),
             Step::Restart => {
                 self.core = self.folded();
+                self.served.clear();
+                for job in self.core.jobs.values() {
+                    let served = self.served.entry(job.project.clone()).or_default();
+                    *served = (*served).max(job.last_start.unwrap_or_default());
+                }
                 self.lose_all();
             }
         }
@@ -384,10 +465,13 @@ proptest! {
         let mut ended: BTreeSet<JobId> = BTreeSet::new();
         for step in steps {
             world.take(step);
+            world.check_queue()?;
             let before = world.core.records(world.now);
             let had_begun: BTreeSet<JobId> =
                 before.iter().filter(|j| j.state == JobState::Waiting).map(|j| j.id.clone()).collect();
             let started = world.go_on();
+
+            world.check_queue()?;
 
             // Never more than there are places, and none free while somebody could use it.
             prop_assert!(world.core.running() <= max_running);
@@ -428,7 +512,7 @@ proptest! {
         for end in ends {
             world.go_on();
             let held = |name: &str| {
-                let holds = |j: &&super::core::Job| j.holds_place && j.project.as_str() == name;
+                let holds = |j: &&Job| j.holds_place && j.project.as_str() == name;
                 world.core.jobs.values().filter(holds).count()
             };
             let left = |name: &str| {

@@ -29,16 +29,11 @@ impl JobsCore {
             return format!("{before}it is tried again in {seconds:.1} s");
         }
         let (running, max) = (self.running(), self.options.max_running);
-        let ahead = self.jobs.values().filter(|other| goes_before(other, job)).count();
+        let ahead = self.queue.ahead_of(job);
         if running >= max {
             format!("{before}all {max} places are taken; {ahead} jobs of its priority or higher are ahead")
         } else {
             format!("{before}it is about to start")
         }
     }
-}
-
-fn goes_before(other: &Job, job: &Job) -> bool {
-    other.state == JobState::Queued
-        && (other.priority > job.priority || (other.priority == job.priority && other.submitted.0 < job.submitted.0))
 }

@@ -7,11 +7,11 @@ use super::host::JobHost;
 use super::kind::JobKind;
 use super::options::JobsOptions;
 use super::placer::{OnThisNode, RunPlacer};
-use super::record::{JobError, JobRecord, JobSubmit};
-use super::service::{JobsActor, JobsArgs, JobsMsg};
+use super::record::{JobError, JobPage, JobRecord, JobSubmit};
+use super::service::{JobsActor, JobsArgs, JobsMsg, LARGEST_PAGE};
 use crate::actor::{ActorError, Json, Ref, ReplyTo, System};
 use crate::blob::Blobs;
-use crate::id::JobId;
+use crate::id::{JobId, Position};
 use crate::journal::{Author, Journal};
 use crate::progress::ProgressBus;
 use crate::redact::Redactor;
@@ -91,9 +91,24 @@ impl Jobs {
         self.ask(DEADLINE, |reply| JobsMsg::Get { job, reply }).await
     }
 
-    /// All jobs, oldest first.
+    /// All jobs, oldest first, asked for page by page: one that is submitted or deleted meanwhile may be among them or not.
     pub async fn list(&self) -> Result<Vec<JobRecord>, JobError> {
-        self.ask(DEADLINE, |reply| JobsMsg::List { reply }).await
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.page(after, LARGEST_PAGE).await?;
+            all.extend(page.jobs);
+            after = page.more_after;
+            if after.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// At most so many jobs, and never more than 1000, behind `after`, oldest first. The first page is behind `None`, each
+    /// further one behind the `more_after` of the one before.
+    pub async fn page(&self, after: Option<Position>, limit: usize) -> Result<JobPage, JobError> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        self.ask(DEADLINE, |reply| JobsMsg::Page { after, limit, reply }).await
     }
 
     /// Stops a job and returns when it has ended; one that has ended is returned as it is.

@@ -16,6 +16,8 @@ mod host;
 mod kind;
 mod options;
 mod placer;
+mod queue;
+mod ranks;
 mod record;
 mod run;
 mod runner;
@@ -26,13 +28,13 @@ mod core_tests;
 #[cfg(test)]
 mod service_tests;
 
-pub use core::{Decision, JobsCore, RunEnd};
+pub use core::{Admission, Decision, JobsCore, RunEnd};
 pub use event::JobEvent;
 pub use handle::{Jobs, JobsPorts};
 pub use host::{JobHost, RunOrder};
 pub use kind::{JobContext, JobKind, WaitingHandle};
 pub use options::JobsOptions;
 pub use placer::{InTheCluster, OnThisNode, RunPlacer};
-pub use record::{JobError, JobOutcome, JobRecord, JobState, JobSubmit};
+pub use record::{JobError, JobOutcome, JobPage, JobRecord, JobState, JobSubmit};
 pub use runner::{JobRunner, RunnerArgs, RunnerMsg};
 pub use service::JobsMsg;

@@ -95,6 +95,14 @@ pub struct JobRecord {
     pub why: Option<String>,
 }
 
+/// Some of the jobs, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct JobPage {
+    pub jobs: Vec<JobRecord>,
+    /// Where the next page begins: behind this position. `None`: there is no more.
+    pub more_after: Option<crate::id::Position>,
+}
+
 /// What came of a job.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JobOutcome {

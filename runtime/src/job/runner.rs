@@ -117,6 +117,12 @@ impl Actor for JobRunner {
 
 impl JobRunner {
     async fn report(&mut self, ctx: &Context<RunnerMsg>) {
+        // Without a lease this may be what a frozen node finds when it wakes, while the run goes on elsewhere: what it says
+        // would end that.
+        if !self.host.permit.holds() {
+            self.later = Some(tell_later(ctx.myself(), RunnerMsg::Report));
+            return;
+        }
         let RunnerArgs { job, run } = self.args.clone();
         let (runner, node) = (ctx.myself(), self.host.node.clone());
         let running = self.going.as_ref().map(|going| going.run);

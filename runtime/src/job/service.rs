@@ -1,8 +1,8 @@
 //! The jobs actor: records, starts, stops and recovers jobs as its core decides.
 //!
-//! Every change is recorded before it takes effect. When the journal refuses, the actor fails
-//! rather than go on with a state that isn't recorded: its next life folds the journal anew and
-//! queues again what the failed one ran.
+//! Every change is recorded before it takes effect. Where the journal couldn't store it, as on a full
+//! disk, it doesn't take effect: whoever asked is refused, and asks again. After any other error what
+//! is recorded isn't known; then the actor fails, and its next life folds the journal anew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use super::host::RunOrder;
 use super::kind::JobKind;
 use super::options::JobsOptions;
 use super::placer::RunPlacer;
-use super::record::{JobError, JobRecord, JobState, JobSubmit};
+use super::record::{JobError, JobPage, JobRecord, JobState, JobSubmit};
 use super::run::{self, Owned, Run};
 use super::runner::{RunnerArgs, RunnerMsg, RunnerOrder};
-use crate::actor::{Actor, ActorError, Context, Json, Message, Ref, ReplyTo};
-use crate::id::{JobId, Seq, StreamId};
+use crate::actor::{Actor, ActorAddr, ActorError, Context, Json, Message, Ref, ReplyTo};
+use crate::id::{JobId, Position, Seq, StreamId};
 use crate::journal::{Author, JournalError};
 use crate::stream::StreamWriter;
 use crate::time::Timestamp;
@@ -40,6 +40,7 @@ pub enum JobsMsg {
         job: JobId,
         reply: Answer<JobRecord>,
     },
+    /// All of them in one answer, as older nodes ask for; see `Page`.
     List {
         reply: Answer<Vec<JobRecord>>,
     },
@@ -102,6 +103,12 @@ pub enum JobsMsg {
     },
     /// A retry may be due.
     Due,
+    /// So many jobs behind that one, oldest first.
+    Page {
+        after: Option<Position>,
+        limit: u32,
+        reply: Answer<JobPage>,
+    },
 }
 
 impl Message for JobsMsg {
@@ -141,6 +148,8 @@ pub struct JobsActor {
     alarm: Option<Owned>,
 }
 
+/// Jobs of a page, at most: about a kilobyte each, an answer may have 4 MiB.
+pub(super) const LARGEST_PAGE: usize = 1000;
 /// Events read at a time.
 const PAGE: usize = 512;
 /// Pause before a node with room is looked for again.
@@ -194,13 +203,23 @@ impl Actor for JobsActor {
             }
             JobsMsg::Ended { job, run, end, reply } => {
                 let end = end.take().unwrap_or_else(RunEnd::Crashed);
-                self.ended(&job, run, end).await?;
-                reply.send(Ok(()).into());
+                match self.ended(&job, run, end).await? {
+                    Ok(()) => reply.send(Ok(()).into()),
+                    Err(refused) => {
+                        // Without an answer the runner tells it again; where nobody does, a stop that is overdue is.
+                        tracing::error!(%job, %refused, "the end of a run isn't recorded yet");
+                        self.stop_again_later(&job, run, ctx);
+                    }
+                }
             }
             JobsMsg::Placed { job, run, runner } => self.placed(&job, run, &runner).await,
             JobsMsg::NoPlaceYet { job, why } => self.core.no_place_yet(&job, why),
             JobsMsg::Overdue { job, run } => self.overdue(&job, run, ctx),
             JobsMsg::Due => {}
+            JobsMsg::Page { after, limit, reply } => {
+                let limit = (limit as usize).min(LARGEST_PAGE);
+                reply.send(Ok(self.core.page(after, limit, Timestamp::now())).into());
+            }
         }
         self.go_on(ctx).await
     }
@@ -246,13 +265,13 @@ impl JobsActor {
         let job = self.fresh_id();
         let writer = match self.open(&job, submit.project).await {
             Ok(writer) => writer,
-            Err(e) => return Ok(Err(e)),
+            Err(e) => return Ok(Err(e.into())),
         };
         match self.append(&writer, event, submit.by).await {
             Ok(()) => Ok(self.get(&job)),
             Err(e @ JournalError::TooLarge { .. }) => Ok(Err(JobError::InvalidSpec(e.to_string()))),
             Err(e @ JournalError::Busy) => Ok(Err(e.into())),
-            Err(e) => Err(ActorError::failed(e)),
+            Err(e) => refused(e).map(Err),
         }
     }
 
@@ -295,13 +314,16 @@ impl JobsActor {
         };
         if state != JobState::Stopping {
             let request = JobEvent::StopRequested { reason };
-            self.record(&job, request, by).await.map_err(ActorError::failed)?;
+            if let Err(refused) = self.record(&job, request, by).await? {
+                reply.send(Err(refused).into());
+                return Ok(());
+            }
         }
         let Some(run) = self.runs.get_mut(&job) else {
             self.core.not_placed(&job);
             self.forget_place(&job);
-            self.judge(&job, RunEnd::Cancelled).await?;
-            reply.send(self.get(&job).into());
+            let ended = self.judge(&job, RunEnd::Cancelled).await?;
+            reply.send(ended.and_then(|()| self.get(&job)).into());
             return Ok(());
         };
         run.stops.push(reply);
@@ -329,7 +351,8 @@ impl JobsActor {
         if !self.is_current(job, number) {
             return Err(JobError::Cancelled);
         }
-        self.record(job, JobEvent::Waiting { what }, node()).await
+        let recorded = self.record(job, JobEvent::Waiting { what }, node()).await;
+        recorded.unwrap_or_else(|e| Err(JobError::Journal(e.to_string())))
     }
 
     fn resume(&mut self, job: &JobId, number: u32, reply: Answer<()>) {
@@ -356,11 +379,13 @@ impl JobsActor {
         runs_here && self.core.latest_run(job) == Some(number) && self.get(job).is_ok_and(begun)
     }
 
-    async fn ended(&mut self, job: &JobId, number: u32, end: RunEnd) -> Result<(), ActorError> {
+    async fn ended(&mut self, job: &JobId, number: u32, end: RunEnd) -> Result<Result<(), JobError>, ActorError> {
         if !self.is_latest(job, number) {
-            return Ok(());
+            return Ok(Ok(()));
         }
-        self.judge(job, end).await?;
+        if let Err(refused) = self.judge(job, end).await? {
+            return Ok(Err(refused));
+        }
         self.placing.remove(job);
         self.end_runner(job, number);
         if let Some(run) = self.runs.remove(job) {
@@ -368,7 +393,14 @@ impl JobsActor {
                 reply.send(self.get(job).into());
             }
         }
-        Ok(())
+        Ok(Ok(()))
+    }
+
+    fn stop_again_later(&mut self, job: &JobId, number: u32, ctx: &Context<JobsMsg>) {
+        if let Some(run) = self.runs.get_mut(job).filter(|run| run.number == number && run.overdue.is_some()) {
+            let overdue = JobsMsg::Overdue { job: job.clone(), run: number };
+            run.overdue = Some(run::later(LOOK_AGAIN, ctx.myself(), overdue));
+        }
     }
 
     /// It has had its time to end by itself.
@@ -385,39 +417,41 @@ impl JobsActor {
         });
     }
 
-    async fn judge(&mut self, job: &JobId, end: RunEnd) -> Result<(), ActorError> {
+    async fn judge(&mut self, job: &JobId, end: RunEnd) -> Result<Result<(), JobError>, ActorError> {
         match self.core.judge(job, end, Timestamp::now()) {
-            Some(event) => self.record(job, event, node()).await.map_err(ActorError::failed),
-            None => Ok(()),
+            Some(event) => self.record(job, event, node()).await,
+            None => Ok(Ok(())),
         }
     }
 
     /// Does what can be done now, and sees to it that what becomes due is.
     async fn go_on(&mut self, ctx: &Context<JobsMsg>) -> Result<(), ActorError> {
-        while let Some(decision) = self.core.next(Timestamp::now()) {
+        let mut refused = false;
+        while !refused && let Some(decision) = self.core.next(Timestamp::now()) {
             match decision {
                 Decision::Start(job) => {
                     let run = self.core.latest_run(&job).unwrap_or_default() + 1;
                     self.core.place(&job);
                     self.find_place(job, run, ctx);
                 }
-                Decision::Resume(job) => self.resumed(&job).await.map_err(ActorError::failed)?,
+                Decision::Resume(job) => refused = self.resumed(&job).await?.is_err(),
             }
         }
         let now = Timestamp::now();
-        self.alarm = self.core.next_due(now).map(|due| {
-            let after = due.since(now) + Duration::from_millis(1);
-            run::later(after, ctx.myself(), JobsMsg::Due)
-        });
+        let due = self.core.next_due(now).map(|due| due.since(now) + Duration::from_millis(1));
+        let again = refused.then_some(LOOK_AGAIN);
+        self.alarm = due.into_iter().chain(again).min().map(|after| run::later(after, ctx.myself(), JobsMsg::Due));
         Ok(())
     }
 
-    async fn resumed(&mut self, job: &JobId) -> Result<(), JobError> {
-        self.record(job, JobEvent::Resumed {}, node()).await?;
+    async fn resumed(&mut self, job: &JobId) -> Result<Result<(), JobError>, ActorError> {
+        if let Err(refused) = self.record(job, JobEvent::Resumed {}, node()).await? {
+            return Ok(Err(refused));
+        }
         if let Some(reply) = self.runs.get_mut(job).and_then(|run| run.resume.take()) {
             reply.send(Ok(()).into());
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     /// Has a runner made for that start of the job, wherever there is room.
@@ -477,9 +511,11 @@ impl JobsActor {
                 run.runner = report.runner;
                 return Ok(Ok(RunnerOrder::Continue));
             }
-            if report.made_for == run.number {
+            if report.made_for == run.number && !is_earlier(report.runner.addr(), run.runner.addr()) {
                 let why = format!("its run on node {} was lost", self.node_of(job));
-                self.ended(job, latest, RunEnd::Lost(why)).await?;
+                if let Err(refused) = self.ended(job, latest, RunEnd::Lost(why)).await? {
+                    return Ok(Err(refused));
+                }
             }
             return Ok(Ok(RunnerOrder::Stop));
         }
@@ -489,20 +525,19 @@ impl JobsActor {
                 Ok(self.start_run(job, report).await?.map(|order| RunnerOrder::Run(Box::new(order))))
             }
             Ok(JobState::Running | JobState::Waiting | JobState::Stopping) if report.made_for == latest => {
-                self.taken_up(job, report).await.map(Ok)
+                self.taken_up(job, report).await
             }
             _ => Ok(Ok(RunnerOrder::Stop)),
         }
     }
 
     /// A run that an earlier life of the service began: it goes on, unless it is gone.
-    async fn taken_up(&mut self, job: &JobId, report: Report) -> Result<RunnerOrder, ActorError> {
+    async fn taken_up(&mut self, job: &JobId, report: Report) -> Result<Result<RunnerOrder, JobError>, ActorError> {
         let record = self.get(job).map_err(ActorError::failed)?;
         let latest = report.made_for;
         if report.running != Some(latest) {
             let why = format!("its run on node {} was lost", self.node_of(job));
-            self.ended(job, latest, RunEnd::Lost(why)).await?;
-            return Ok(RunnerOrder::Stop);
+            return Ok(self.ended(job, latest, RunEnd::Lost(why)).await?.map(|()| RunnerOrder::Stop));
         }
         let JobsPorts { journal, redactor, .. } = self.args.ports.clone();
         let writer =
@@ -511,7 +546,7 @@ impl JobsActor {
             let _ = report.runner.try_tell(RunnerMsg::Cancel { run: latest });
         }
         self.runs.insert(job.clone(), Run::new(latest, report.runner, writer));
-        Ok(RunnerOrder::Continue)
+        Ok(Ok(RunnerOrder::Continue))
     }
 
     fn node_of(&self, job: &JobId) -> String {
@@ -521,27 +556,39 @@ impl JobsActor {
     async fn start_run(&mut self, job: &JobId, report: Report) -> Result<Result<RunOrder, JobError>, ActorError> {
         let record = self.get(job).map_err(ActorError::failed)?;
         // A new writer claims a new generation: what an earlier run left behind can't write any more.
-        let writer = self.open(job, record.project).await.map_err(ActorError::failed)?;
+        let writer = match self.open(job, record.project).await {
+            Ok(writer) => writer,
+            Err(e) => return refused(e).map(Err),
+        };
         let run = report.made_for;
         let started = JobEvent::Started { run, node: Some(report.node) };
-        self.append(&writer, started, node()).await.map_err(ActorError::failed)?;
+        if let Err(e) = self.append(&writer, started, node()).await {
+            return refused(e).map(Err);
+        }
         let generation = writer.generation();
         self.runs.insert(job.clone(), Run::new(run, report.runner, writer));
         Ok(self.get(job).map(|record| RunOrder { record, run, generation }))
     }
 
-    async fn open(&self, job: &JobId, project: crate::id::ProjectId) -> Result<StreamWriter, JobError> {
+    async fn open(&self, job: &JobId, project: crate::id::ProjectId) -> Result<StreamWriter, JournalError> {
         let JobsPorts { journal, redactor, .. } = self.args.ports.clone();
-        Ok(StreamWriter::open(journal, redactor, StreamId::job(job), project).await?)
+        StreamWriter::open(journal, redactor, StreamId::job(job), project).await
     }
 
     /// Records by the running run's writer, or by one of its own where none runs.
-    async fn record(&mut self, job: &JobId, event: JobEvent, by: Author) -> Result<(), JobError> {
-        let writer = match self.runs.get(job) {
-            Some(run) => run.writer.clone(),
-            None => self.open(job, self.get(job)?.project).await?,
+    ///
+    /// The inner error: it isn't recorded. The outer one: nobody knows.
+    async fn record(&mut self, job: &JobId, event: JobEvent, by: Author) -> Result<Result<(), JobError>, ActorError> {
+        let writer = match (self.runs.get(job), self.get(job)) {
+            (Some(run), _) => Ok(run.writer.clone()),
+            (None, Ok(record)) => self.open(job, record.project).await,
+            (None, Err(e)) => return Ok(Err(e)),
         };
-        Ok(self.append(&writer, event, by).await?)
+        let recorded = match writer {
+            Ok(writer) => self.append(&writer, event, by).await,
+            Err(e) => Err(e),
+        };
+        recorded.map_or_else(|e| refused(e).map(Err), |()| Ok(Ok(())))
     }
 
     async fn append(&mut self, writer: &StreamWriter, event: JobEvent, by: Author) -> Result<(), JournalError> {
@@ -556,6 +603,20 @@ impl JobsActor {
         };
         self.core.apply(&envelope);
         Ok(())
+    }
+}
+
+/// Whether that is an earlier life of the same actor: of a node that was frozen, or a report that was long on its way.
+fn is_earlier(one: ActorAddr, other: ActorAddr) -> bool {
+    one.actor == other.actor && one.generation < other.generation
+}
+
+/// An error of the journal that means that nothing was written, and that it may be at another time: its disk is full, or
+/// can't be written. If it isn't as sure as that, it closes itself.
+fn refused(error: JournalError) -> Result<JobError, ActorError> {
+    match error {
+        JournalError::Storage(_) => Ok(error.into()),
+        error => Err(ActorError::failed(error)),
     }
 }
 

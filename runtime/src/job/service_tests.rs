@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 
 use super::*;
-use crate::actor::{ReplyTo, System, check_wire};
+use crate::actor::{ActorAddr, Ref, ReplyTo, System, check_wire};
 use crate::blob::{BlobOptions, BlobStore, Blobs};
 use crate::effect::Permit;
-use crate::id::{Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
+use crate::id::{ActorId, Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
+use crate::job::runner::RunnerOrder;
 use crate::job::service::JobsMsg;
 use crate::journal::{
     Append, Author, Envelope, Journal, JournalError, JournalOptions, NewEvent, SqliteJournal, StreamHead,
@@ -101,10 +102,24 @@ fn outcome(success: bool) -> JobOutcome {
 struct Moody {
     inner: Arc<SqliteJournal>,
     refusals: AtomicUsize,
+    full: std::sync::atomic::AtomicBool,
+}
+
+impl Moody {
+    fn room(&self) -> Result<(), JournalError> {
+        let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+        match self.full.load(Ordering::SeqCst) {
+            true => Err(rusqlite::Error::SqliteFailure(full, Some("database or disk is full".into())).into()),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Journal for Moody {
     fn append(&self, a: Append) -> BoxFuture<'_, Result<Vec<Envelope>, JournalError>> {
+        if let Err(full) = self.room() {
+            return Box::pin(std::future::ready(Err(full)));
+        }
         let less = |n: usize| n.checked_sub(1);
         if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             return Box::pin(async { Err(JournalError::Closed(Some("in a mood".into()))) });
@@ -130,7 +145,10 @@ impl Journal for Moody {
     }
 
     fn claim(&self, stream: &StreamId) -> BoxFuture<'_, Result<Generation, JournalError>> {
-        self.inner.claim(stream)
+        match self.room() {
+            Ok(()) => self.inner.claim(stream),
+            Err(full) => Box::pin(std::future::ready(Err(full))),
+        }
     }
 
     fn committed(&self) -> watch::Receiver<Position> {
@@ -154,7 +172,8 @@ struct Node {
 impl Node {
     async fn start(dir: &Path, max_running: usize) -> Self {
         let (journal, _) = SqliteJournal::open(&dir.join("journal"), &JournalOptions::default()).unwrap();
-        let journal = Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0) });
+        let journal =
+            Arc::new(Moody { inner: Arc::new(journal), refusals: AtomicUsize::new(0), full: Default::default() });
         let options = JobsOptions {
             max_running,
             max_restarts: 2,
@@ -443,6 +462,79 @@ async fn a_service_that_the_journal_refused_starts_again_from_what_is_recorded()
     node.reach(&queued, JobState::Succeeded).await;
     node.reach(&third, JobState::Succeeded).await;
     assert_eq!(node.kind.most.load(Ordering::SeqCst), 1, "the run of the failed service ended first");
+}
+
+/// A cluster whose runners are played by the test.
+struct Played;
+
+impl RunPlacer for Played {
+    fn place(&self, _: RunnerArgs) -> BoxFuture<'_, Result<Ref<RunnerMsg>, String>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn remove(&self, _: RunnerArgs) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+#[tokio::test]
+async fn the_report_of_a_runners_earlier_life_doesnt_end_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), 1).await;
+    let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
+    let kinds: Vec<Arc<dyn JobKind>> = vec![Arc::new(Kind(node.kind.clone()))];
+    let options = JobsOptions::default();
+    let jobs = Jobs::serve(&system, options, kinds, node.ports.clone(), Arc::new(Played)).await.unwrap();
+    let job = jobs.submit(ask("succeed", "1")).await.unwrap().id;
+    let there = ActorAddr {
+        node: NodeId::new_random(),
+        incarnation: Incarnation(1),
+        actor: ActorId::new_random(),
+        generation: Generation(1),
+    };
+    let report = async |generation, running| {
+        let addr = ActorAddr { generation: Generation(generation), ..there };
+        let (job, runner) = (job.clone(), Ref::resolve(addr, Some(system.home()), None));
+        let said = |reply| JobsMsg::Reported { job, run: 1, runner, node: "n".into(), running, reply };
+        jobs.service().ask(SOON, said).await.unwrap().take().unwrap().unwrap()
+    };
+    assert!(matches!(report(1_000_001, None).await, RunnerOrder::Run(_)));
+    // Its node was frozen before it could report, and wakes up.
+    assert_eq!(report(1, None).await, RunnerOrder::Stop);
+    assert_eq!(jobs.get(&job).await.unwrap().state, JobState::Running);
+    assert_eq!(report(1_000_001, Some(1)).await, RunnerOrder::Continue);
+    // A later life has nothing of the run.
+    assert_eq!(report(1_000_002, None).await, RunnerOrder::Stop);
+    assert_eq!(jobs.get(&job).await.unwrap().state, JobState::Queued);
+}
+
+#[tokio::test]
+async fn a_full_disk_gives_refusals_that_say_so_and_loses_no_end_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(dir.path(), 1).await;
+    let job = node.submit("work until let go", "1").await.id;
+    node.reach(&job, JobState::Running).await;
+    node.began(&job).await;
+    node.journal.full.store(true, Ordering::SeqCst);
+    // More often than a supervisor would start a service again that fails.
+    for n in 0..10 {
+        let refused = node.jobs.submit(ask("succeed", &format!("new {n}"))).await;
+        assert!(matches!(&refused, Err(JobError::Journal(why)) if why.contains("disk is full")), "{refused:?}");
+        let refused = node.jobs.stop(&job, Author::Person("anna".into()), "no").await;
+        assert!(matches!(&refused, Err(JobError::Journal(why)) if why.contains("disk is full")), "{refused:?}");
+    }
+    node.kind.gate.notify_one();
+    let deadline = Instant::now() + SOON;
+    while node.kind.running.load(Ordering::SeqCst) > 0 {
+        assert!(Instant::now() < deadline, "it still runs");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(node.jobs.get(&job).await.unwrap().state, JobState::Running, "its end isn't recorded yet");
+    node.journal.full.store(false, Ordering::SeqCst);
+    node.reach(&job, JobState::Succeeded).await;
+    let next = node.submit("succeed", "2").await.id;
+    node.reach(&next, JobState::Succeeded).await;
+    assert_eq!(node.kind.runs.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]

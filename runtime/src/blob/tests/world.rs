@@ -178,7 +178,7 @@ impl Actor for Gate {
         }
         let verdict = (self.script)(self.count.fetch_add(1, Ordering::SeqCst));
         match (verdict, msg) {
-            (Verdict::Drop, _) => return Ok(()),
+            (Verdict::Drop, _) => Ok(()),
             (Verdict::Damage, BlobMsg::Read { digest, offset, len, reply }) => {
                 let ask = |reply| BlobMsg::Read { digest, offset, len, reply };
                 if let Ok(Piece::Bytes { whole, bytes }) = self.real.ask(SOON, ask).await {
@@ -186,7 +186,7 @@ impl Actor for Gate {
                     bytes[0] ^= 1;
                     reply.send(Piece::Bytes { whole, bytes: Payload::new(bytes) });
                 }
-                return Ok(());
+                Ok(())
             }
             (Verdict::Hold, msg) => {
                 self.held.send(()).await.unwrap();

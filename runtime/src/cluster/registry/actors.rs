@@ -1,6 +1,6 @@
 //! Actors of the cluster: asked for, placed, started, moved, stopped, over.
 
-use super::core::{About, Again, Bug, Phase, Registry, Run, Stopping, Ticket};
+use super::core::{About, Act, Again, Bug, Phase, Registry, Run, Stopping, Ticket};
 use super::event::{ClusterEvent, Place};
 use crate::actor::{ActorAddr, Life};
 use crate::cluster::message::{ControlAnswer, ExitNotice, Followed, NodeAnswer, SpawnRequest, ToNode};
@@ -17,6 +17,13 @@ const MAX_WAITING: usize = 64;
 const MAX_BEHIND: usize = 10_000;
 /// Bytes of an actor's arguments. What is larger belongs into a blob.
 const MAX_ARGS: usize = 256 << 10;
+/// Bytes of what is asked for as it is written down, where each byte of the arguments takes up to four. A record over the
+/// journal's limit (1 MiB) would hold up all behind it.
+const MAX_REQUEST: usize = 768 << 10;
+/// Bytes of a key.
+const MAX_KEY: usize = 1024;
+/// Bytes of a reason that is written down: a node may give any.
+const MAX_REASON: usize = 4096;
 
 impl Registry {
     pub(super) fn spawn(&mut self, request: SpawnRequest, ticket: Ticket, fresh: ActorId) {
@@ -45,6 +52,16 @@ impl Registry {
         if order.args.len() > MAX_ARGS {
             return Some(format!("arguments of {} bytes are over the limit of {MAX_ARGS}", order.args.len()));
         }
+        if order.key.len() > MAX_KEY {
+            return Some(format!("a key of {} bytes is over the limit of {MAX_KEY}", order.key.len()));
+        }
+        let written = serde_json::to_vec(request).map_or(usize::MAX, |json| json.len());
+        if written > MAX_REQUEST {
+            let why = "put what is large into a blob";
+            return Some(format!(
+                "the order takes {written} bytes to write down, over the limit of {MAX_REQUEST}; {why}"
+            ));
+        }
         if let Some(owner) = request.owner.as_ref().filter(|owner| self.book.by_key(owner).is_none()) {
             return Some(format!("its owner {owner:?} is no actor of the cluster (any more)"));
         }
@@ -55,7 +72,9 @@ impl Registry {
     fn wait_for(&mut self, actor: ActorId, ticket: Ticket) {
         let Some(run) = self.runs.get_mut(&actor) else { return };
         if let Phase::Up(addr) = run.phase {
-            return self.reply(ticket, ControlAnswer::Spawned(Ok(addr)));
+            // It lives, so its place is on disk.
+            let with = ControlAnswer::Spawned(Ok(addr));
+            return self.outbox.at_once(Act::Reply { ticket, with });
         }
         run.waiting.push(ticket);
         if run.waiting.len() > MAX_WAITING {
@@ -66,7 +85,12 @@ impl Registry {
 
     pub(super) fn find(&mut self, key: &str, ticket: Ticket) {
         let addr = self.book.by_key(key).and_then(|(actor, _)| self.addr_of(actor));
-        self.reply(ticket, ControlAnswer::Found(addr));
+        let with = ControlAnswer::Found(addr);
+        // Where it lives is on disk. That it doesn't may not be yet.
+        match addr {
+            Some(_) => self.outbox.at_once(Act::Reply { ticket, with }),
+            None => self.reply(ticket, with),
+        }
     }
 
     /// Where it lives, or is to live by all that is known.
@@ -118,7 +142,7 @@ impl Registry {
                     let what = ToNode::Reserve { incarnation, reservation, request, ttl_ms };
                     let about = About::Reserve(reservation);
                     // A reservation runs out by itself: it needn't wait for the disk.
-                    self.outbox.at_once(super::core::Act::Ask { node, what, about });
+                    self.outbox.at_once(Act::Ask { node, what, about });
                 }
                 Command::Release { node, reservation } => self.tell(node, ToNode::Release { reservation }),
                 Command::Placed { id, node, reservation, assigned } => {
@@ -228,7 +252,7 @@ impl Registry {
     /// It certainly isn't there any more, and begins elsewhere.
     fn vacate(&mut self, actor: ActorId, why: String, failed: bool) {
         let Some(generation) = self.book.actor(actor).map(|entry| entry.generation) else { return };
-        self.record(ClusterEvent::Vacated { actor, generation, why, failed });
+        self.record(ClusterEvent::Vacated { actor, generation, why: clip(&why), failed });
         self.want(actor);
     }
 
@@ -353,6 +377,7 @@ impl Registry {
         let Some(entry) = self.book.actor(actor) else { return };
         let (moved, key) = (entry.placed > 1, entry.request.order.key.clone());
         tracing::info!(%actor, why, "an actor of the cluster is over");
+        let why = &*clip(why);
         self.record(ClusterEvent::Over { actor, why: why.to_owned() });
         let waiting = self.runs.remove(&actor).map(|run| run.waiting).unwrap_or_default();
         for ticket in waiting {
@@ -366,6 +391,10 @@ impl Registry {
             self.end(owned, "its owner is over", Vec::new());
         }
     }
+}
+
+fn clip(why: &str) -> String {
+    why[..why.floor_char_boundary(MAX_REASON)].to_owned()
 }
 
 /// The first generation of the next place: higher than any that restarts on the place before can have given it.

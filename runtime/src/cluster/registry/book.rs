@@ -14,8 +14,9 @@ use super::event::{ClusterEvent, Part, Place};
 
 /// How many ended actors are remembered, with the reason.
 const REMEMBERED: usize = 1024;
-/// Members and actors of one part of a snapshot: some hundred bytes each, an event has up to 1 MiB.
+/// Members or actors of one part of a snapshot, and their bytes as they are written down: an event has up to 1 MiB.
 const PER_PART: usize = 500;
+const PART_BYTES: usize = 512 << 10;
 
 /// The recorded state. Changes by [`Book::apply`] only, so that a fold over the events gives the same.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -105,7 +106,8 @@ impl Book {
     }
 
     fn spawned(&mut self, actor: ActorId, request: &SpawnRequest, at: Timestamp) {
-        if self.actors.contains_key(&actor) {
+        // Of a batch that was written twice: it may be over by its first copy, and its key another's.
+        if self.actors.contains_key(&actor) || self.over.iter().any(|over| over.actor == actor) {
             return;
         }
         self.arrivals += 1;
@@ -199,21 +201,18 @@ impl Book {
 
     /// Events that add up to this book.
     pub fn snapshot(&self) -> Vec<ClusterEvent> {
-        let members: Vec<_> = self.members.values().cloned().collect();
-        let actors: Vec<_> = self.actors.iter().map(|(id, entry)| (*id, entry.clone())).collect();
-        let over: Vec<_> = self.over.iter().cloned().collect();
-        let longest = members.len().max(actors.len()).max(over.len());
-        let of = longest.div_ceil(PER_PART).max(1);
-        let part = |n: usize| Part {
-            part: n + 1,
-            of,
-            life: self.life,
-            arrivals: self.arrivals,
-            members: nth(&members, n),
-            actors: nth(&actors, n),
-            over: nth(&over, n),
-        };
-        (0..of).map(|n| ClusterEvent::Snapshot(part(n))).collect()
+        let members = portions(self.members.values().cloned()).into_iter();
+        let actors = portions(self.actors.iter().map(|(id, entry)| (*id, entry.clone()))).into_iter();
+        let over = portions(self.over.iter().cloned()).into_iter();
+        let mut parts: Vec<Part> = members.map(|members| Part { members, ..Part::default() }).collect();
+        parts.extend(actors.map(|actors| Part { actors, ..Part::default() }));
+        parts.extend(over.map(|over| Part { over, ..Part::default() }));
+        if parts.is_empty() {
+            parts.push(Part::default());
+        }
+        let of = parts.len();
+        let whole = |(n, part)| Part { part: n + 1, of, life: self.life, arrivals: self.arrivals, ..part };
+        parts.into_iter().enumerate().map(whole).map(ClusterEvent::Snapshot).collect()
     }
 
     /// Members and actors: what a snapshot costs.
@@ -256,7 +255,7 @@ impl Book {
     /// In the order of their keys, those behind `after`.
     pub fn keys_after(&self, after: Option<&str>) -> impl Iterator<Item = (ActorId, &ActorEntry)> {
         use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, |key| Excluded(key));
+        let from = after.map_or(Unbounded, Excluded);
         let behind = self.by_key.range::<str, _>((from, Unbounded));
         behind.filter_map(|(_, actor)| Some((*actor, self.actors.get(actor)?)))
     }
@@ -285,6 +284,21 @@ impl Book {
     }
 }
 
-fn nth<T: Clone>(all: &[T], part: usize) -> Vec<T> {
-    all.chunks(PER_PART).nth(part).map(<[T]>::to_vec).unwrap_or_default()
+/// In portions that one event can hold.
+fn portions<T: Serialize>(all: impl Iterator<Item = T>) -> Vec<Vec<T>> {
+    let mut portions: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for one in all {
+        // What can't be written isn't in the book: it was read from JSON, or written as such.
+        let size = serde_json::to_vec(&one).map_or(0, |json| json.len());
+        match portions.last_mut().filter(|portion| portion.len() < PER_PART && bytes + size <= PART_BYTES) {
+            Some(portion) => portion.push(one),
+            None => {
+                portions.push(vec![one]);
+                bytes = 0;
+            }
+        }
+        bytes += size;
+    }
+    portions
 }

@@ -31,6 +31,7 @@ pub(in crate::cluster) struct Now {
 
 /// What is to be done, in this order.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "each is carried out as soon as it is made, or waits for one fsync")]
 pub(in crate::cluster) enum Act {
     Reply {
         ticket: Ticket,
@@ -91,6 +92,8 @@ pub(in crate::cluster) struct Registry {
     /// Whether anything may be placed yet.
     pub(super) open: bool,
     pub(super) outbox: Outbox,
+    /// Why the last append failed, until one succeeds.
+    stuck: Option<String>,
     pub(super) now: Now,
     #[cfg(test)]
     pub(in crate::cluster) bug: Option<Bug>,
@@ -178,6 +181,7 @@ impl Registry {
             again: BTreeSet::new(),
             open: false,
             outbox: Outbox::default(),
+            stuck: None,
             now,
             #[cfg(test)]
             bug: None,
@@ -225,6 +229,9 @@ impl Registry {
         if !member.is_some_and(|member| is_living(&member)) {
             let why = format!("node {from} is not a member (any more); only members may ask for that");
             return self.reply(ticket, ControlAnswer::No(why));
+        }
+        if let Some(why) = self.cannot_write().filter(|_| !self.is_there_already(&what)) {
+            return self.outbox.at_once(Act::Reply { ticket, with: ControlAnswer::No(why) });
         }
         match what {
             ToControl::Spawn(request) => self.spawn(request, ticket, fresh),
@@ -300,11 +307,37 @@ impl Registry {
     }
 
     pub fn appended(&mut self) {
+        self.stuck = None;
         self.outbox.appended();
     }
 
-    pub fn not_appended(&mut self) {
+    /// The append has failed, or nobody knows. Until one succeeds nothing new is taken on; what is under way waits.
+    pub fn not_appended(&mut self, why: String) {
+        self.stuck = Some(why);
         self.outbox.not_appended();
+        let Some(why) = self.cannot_write() else { return };
+        // Who waits is told. What was asked for stays, and is done once it can be.
+        self.outbox.answer_held(&why);
+        let without_place = self.runs.values_mut().filter(|run| !matches!(run.phase, Phase::Up(_)));
+        for ticket in without_place.flat_map(|run| run.waiting.drain(..)) {
+            self.outbox.at_once(Act::Reply { ticket, with: ControlAnswer::No(why.clone()) });
+        }
+    }
+
+    /// That nothing can be written down, and why.
+    pub(super) fn cannot_write(&self) -> Option<String> {
+        let said = |why| {
+            format!("the cluster's state can't be written down: {why}; this is tried again every second; ask again")
+        };
+        self.stuck.as_ref().map(said)
+    }
+
+    /// An order for an actor that lives asks for nothing new.
+    fn is_there_already(&self, what: &ToControl) -> bool {
+        let ToControl::Spawn(request) = what else { return false };
+        self.book
+            .by_key(&request.order.key)
+            .is_some_and(|(actor, entry)| entry.request == *request && self.addr_of(actor).is_some())
     }
 
     pub fn book(&self) -> &Book {
@@ -329,6 +362,14 @@ impl Registry {
 
     pub(super) fn reply(&mut self, ticket: Ticket, with: ControlAnswer) {
         self.act(Act::Reply { ticket, with });
+    }
+
+    /// Answers a person's question. While nothing can be written down that doesn't wait for the disk: the answer says it.
+    pub(super) fn inform(&mut self, ticket: Ticket, with: ControlAnswer) {
+        match self.stuck {
+            Some(_) => self.outbox.at_once(Act::Reply { ticket, with }),
+            None => self.reply(ticket, with),
+        }
     }
 
     pub(super) fn tell(&mut self, node: NodeId, what: ToNode) {

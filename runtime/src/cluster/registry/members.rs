@@ -10,6 +10,9 @@ use crate::placement::{Accepts, NodeUp, NodeView, Resources};
 /// Who waits for an answer to a renewal.
 type Asker = Option<(NodeId, Ticket)>;
 
+/// Bytes of what a node says of itself, as it is written down.
+const MAX_DESCRIPTION: usize = 128 << 10;
+
 impl Registry {
     pub(super) fn join(
         &mut self,
@@ -19,6 +22,11 @@ impl Registry {
         totals: Resources,
         view: NodeView,
     ) {
+        let described = serde_json::to_vec(&(&facts, &totals)).map_or(usize::MAX, |json| json.len());
+        if described > MAX_DESCRIPTION {
+            let why = format!("node {node} describes itself in {described} bytes; {MAX_DESCRIPTION} are allowed");
+            return self.reply(ticket, ControlAnswer::No(why));
+        }
         let mut asker = Some((node, ticket));
         let incarnation = renewal.incarnation;
         let joined = self.membership.on_joined(node, incarnation, facts, self.now.clock);

@@ -30,3 +30,5 @@ pub(super) use event::ClusterEvent;
 
 #[cfg(test)]
 pub(super) use core::Bug;
+#[cfg(test)]
+pub(super) use event::Place;

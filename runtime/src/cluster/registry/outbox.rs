@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::core::Act;
 use super::event::ClusterEvent;
+use crate::cluster::message::ControlAnswer;
 use crate::time::Timestamp;
 
 /// Records of one append.
@@ -77,6 +78,23 @@ impl Outbox {
         self.durable += done as u64;
         while let Some((_, act)) = self.held.pop_front_if(|(needs, _)| *needs <= self.durable) {
             self.ready.push(act);
+        }
+    }
+
+    /// Gives this answer to whoever waits for the disk. Leases aren't among those: a grant that waited may still be worth
+    /// something, and `No` would mean nothing to a node.
+    pub fn answer_held(&mut self, why: &str) {
+        let waits = |act: &Act| match act {
+            Act::Reply { with, .. } => !matches!(with, ControlAnswer::Granted(_) | ControlAnswer::Refused(_)),
+            Act::Invite { .. } | Act::Tell { .. } | Act::Ask { .. } => false,
+        };
+        for (needs, act) in std::mem::take(&mut self.held) {
+            match act {
+                Act::Reply { ticket, .. } if waits(&act) => {
+                    self.ready.push(Act::Reply { ticket, with: ControlAnswer::No(why.to_owned()) });
+                }
+                act => self.held.push_back((needs, act)),
+            }
         }
     }
 

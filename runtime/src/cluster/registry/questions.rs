@@ -23,7 +23,7 @@ impl Registry {
         let members: Vec<Member> = self.membership.members(self.now.clock).collect();
         let mut nodes: Vec<NodeRecord> = members.iter().map(|member| self.node_record(member)).collect();
         nodes.sort_by(|a, b| (!a.is_control, &a.name).cmp(&(!b.is_control, &b.name)));
-        self.reply(ticket, ControlAnswer::Nodes(Json::new(nodes)));
+        self.inform(ticket, ControlAnswer::Nodes(Json::new(nodes)));
     }
 
     fn node_record(&self, member: &Member) -> NodeRecord {
@@ -81,7 +81,7 @@ impl Registry {
                 page.actors.extend(over.map(over_record).filter(|record| wanted(record, None)));
             }
         }
-        self.reply(ticket, ControlAnswer::Actors(Json::new(page)));
+        self.inform(ticket, ControlAnswer::Actors(Json::new(page)));
     }
 
     fn actor_record(&self, actor: ActorId, entry: &ActorEntry) -> ActorRecord {
@@ -127,7 +127,7 @@ impl Registry {
                 ActorExplanation { record, why: vec![over.why.clone()], placement: None }
             }),
         };
-        self.reply(ticket, ControlAnswer::Actor(Json::new(explained)));
+        self.inform(ticket, ControlAnswer::Actor(Json::new(explained)));
     }
 
     fn explain(&self, actor: ActorId, entry: &ActorEntry) -> ActorExplanation {
@@ -143,6 +143,7 @@ impl Registry {
             ActorState::Up => vec![format!("it runs on node {node}")],
             ActorState::Placing | ActorState::Stopping | ActorState::Over => Vec::new(),
         };
+        why.extend(self.cannot_write());
         why.extend(entry.left.as_ref().map(|left| format!("it left its last place because {left}")));
         if entry.failures > 0 {
             let most = self.options.start_attempts;
@@ -166,13 +167,14 @@ impl Registry {
     pub(super) fn answer_node(&mut self, name: &str, ticket: Ticket) {
         let member = self.named(name).and_then(|node| self.membership.member(node, self.now.clock));
         let explained = member.map(|member| self.explain_member(&member));
-        self.reply(ticket, ControlAnswer::Node(Json::new(explained)));
+        self.inform(ticket, ControlAnswer::Node(Json::new(explained)));
     }
 
     fn explain_member(&self, member: &Member) -> NodeExplanation {
         let (node, now) = (member.node, self.now.clock);
         let takes_work = self.open && self.membership.accepts_work(node, now);
         let mut why: Vec<String> = self.why_of(member);
+        why.extend(self.cannot_write());
         if !self.open {
             why.push(self.not_open());
         }

@@ -17,7 +17,7 @@ async fn restart(cluster: &Cluster, hub: &Hub, id: NodeId, incarnation: u64) -> 
     (node, part)
 }
 
-async fn alive(part: &ClusterNode, ids: &[NodeId]) {
+pub(super) async fn alive(part: &ClusterNode, ids: &[NodeId]) {
     let mut members = part.members();
     let all = |members: &Vec<Member>| {
         ids.iter().all(|id| members.iter().any(|m| m.node == *id && m.state == MemberState::Alive))
