@@ -10,12 +10,13 @@
 
 %% The other machine. Ends with the connection to the driver, or when nobody comes.
 serve() ->
-    ok = net_kernel:monitor_nodes(true),
+    % The driver listens to nobody, so it counts as a hidden node.
+    ok = net_kernel:monitor_nodes(true, [{node_type, all}]),
     %% A full mailbox that lives on the heap would be copied by every collection.
     Options = [{message_queue_data, off_heap}],
     register(sink, spawn_opt(fun() -> sink(0) end, Options)),
-    receive {nodeup, _} -> ok after ?PATIENCE -> halt(1) end,
-    receive {nodedown, _} -> halt(0) end.
+    receive {nodeup, _, _} -> ok after ?PATIENCE -> halt(1) end,
+    receive {nodedown, _, _} -> halt(0) end.
 
 sink(Taken) ->
     receive

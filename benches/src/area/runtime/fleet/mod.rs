@@ -1,0 +1,9 @@
+//! Fleet: a control node that asks and a worker node that has the actors, each a process; mutual TLS, all bounds as by
+//! default.
+
+mod actors;
+mod node;
+mod pair;
+
+pub use node::worker;
+pub use pair::drive;
