@@ -1,6 +1,6 @@
 """Ray, measured as Fleet is: this process calls one actor, which Ray gives a process of its own.
 
-Asked line by line on standard input: `tell BYTES COUNT` (messages a second), `ask COUNT` (median microseconds, one in
+The argument is a folder for Ray's own files. Asked line by line on standard input: `tell BYTES COUNT` (messages a second), `ask COUNT` (median microseconds, one in
 flight), `asks FLYING COUNT` (answers a second). The first line of the output is `ready WHAT`, then each question gets one
 line, `error: WHY` if it failed.
 """
@@ -88,7 +88,7 @@ MEASURES = {"tell": tell, "ask": ask, "asks": asks}
 
 def main():
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-             object_store_memory=1 << 30)
+             object_store_memory=1 << 30, _temp_dir=sys.argv[1])
     sink = Sink.remote()
     ray.get(sink.count.remote())
     print("ready Ray", ray.__version__, file=ANSWERS)

@@ -14,6 +14,7 @@ use fleet_runtime::{
 };
 use wincode::{SchemaRead, SchemaWrite};
 
+use super::Run;
 use crate::{Figure, Target};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -50,12 +51,12 @@ impl Actor for Reader {
 }
 
 /// Median of the rounds; each has a blob of its own that the node hasn't seen.
-pub fn measure() -> Result<Vec<Figure>> {
+pub fn measure(run: &Run) -> Result<Vec<Figure>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(both())
+    runtime.block_on(both(run.count(ROUNDS, 1)))
 }
 
-async fn both() -> Result<Vec<Figure>> {
+async fn both(rounds: usize) -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
     let ports = ControlPorts::alone(&dir.path().join("journal"))?;
     let control = launch(&dir.path().join("control"), "control", 0)?.control(ports).await?;
@@ -64,7 +65,7 @@ async fn both() -> Result<Vec<Figure>> {
     let (keeper, node) = blobs(dir.path(), &control, &worker).await?;
     let readers = readers(worker.system(), &node).await?;
     let (mut one, mut all, mut most) = (Vec::new(), Vec::new(), 0);
-    for round in 0..ROUNDS as u64 {
+    for round in 0..rounds as u64 {
         for (times, readers) in [(&mut one, &readers[..1]), (&mut all, &readers[..])] {
             let digest = keeper.put(content(2 * round + u64::from(readers.len() > 1))).await?;
             let before = keeper.stats().served_bytes;

@@ -8,12 +8,28 @@ use anyhow::Result;
 
 use crate::Figure;
 
+/// How much of it.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    /// Just enough to see that it works: the figures aren't worth quoting.
+    pub quick: bool,
+    /// Whom to leave out of a comparison: `stock`, `erlang`, `ray`.
+    pub without: Vec<String>,
+}
+
+impl Run {
+    /// That many, or `few` if it has to be quick.
+    fn count(&self, full: usize, few: usize) -> usize {
+        if self.quick { few } else { full }
+    }
+}
+
 /// A named set of figures that are measured together.
 pub struct Area {
     /// What `make bench AREA=…` calls it.
     pub name: &'static str,
     /// Measures; may take minutes.
-    pub run: fn() -> Result<Vec<Figure>>,
+    pub run: fn(&Run) -> Result<Vec<Figure>>,
 }
 
 const AREAS: [Area; 3] = [
