@@ -63,7 +63,17 @@ impl Figure {
     pub fn or_missing(name: impl Into<String>, value: Result<f64, String>, unit: &str) -> Self {
         let (target, aim, peer, aim_reached) = (None, None, None, None);
         let missing = value.as_ref().err().cloned();
-        Self { name: name.into(), value: value.ok(), unit: unit.to_owned(), target, aim, peer, ok: true, aim_reached, missing }
+        Self {
+            name: name.into(),
+            value: value.ok(),
+            unit: unit.to_owned(),
+            target,
+            aim,
+            peer,
+            ok: true,
+            aim_reached,
+            missing,
+        }
     }
 
     /// Sets the target and judges the value by it.

@@ -9,9 +9,7 @@ use fleet_runtime::blob::{BlobActor, BlobMsg, BlobRole, BlobsSetup, NoPeers};
 use fleet_runtime::cluster::{ActorKinds, ControlPorts, Launch, LaunchOptions, RunningNode};
 use fleet_runtime::placement::{Amounts, Resources};
 use fleet_runtime::supervise::ChildOptions;
-use fleet_runtime::{
-    Actor, ActorError, BlobOptions, BlobStore, Blobs, Context, Digest, Message, Ref, ReplyTo, System,
-};
+use fleet_runtime::{Actor, ActorError, BlobOptions, BlobStore, Blobs, Context, Digest, Message, Ref, ReplyTo, System};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::Run;

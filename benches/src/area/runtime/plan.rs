@@ -40,13 +40,7 @@ const STEPS: [Step; 9] = [
     ),
     (
         Measure::Ask,
-        &[
-            (Who::Fleet, 5_000),
-            (Who::Stock, 5_000),
-            (Who::StockTls, 5_000),
-            (Who::Erlang, 5_000),
-            (Who::Ray, 500),
-        ],
+        &[(Who::Fleet, 5_000), (Who::Stock, 5_000), (Who::StockTls, 5_000), (Who::Erlang, 5_000), (Who::Ray, 500)],
     ),
     (
         Measure::Asks(64),

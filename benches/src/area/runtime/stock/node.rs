@@ -73,12 +73,7 @@ async fn start(name: &str, port: u16, encryption: IncomingEncryptionMode) -> Res
 }
 
 /// Tries until the other process listens.
-async fn connect(
-    server: &ActorRef<NodeServerMessage>,
-    port: u16,
-    pki: Option<&Path>,
-    until: Instant,
-) -> Result<()> {
+async fn connect(server: &ActorRef<NodeServerMessage>, port: u16, pki: Option<&Path>, until: Instant) -> Result<()> {
     let address = (Ipv4Addr::LOCALHOST, port);
     loop {
         let connected = match pki {

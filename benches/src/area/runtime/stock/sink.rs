@@ -17,9 +17,7 @@ impl Message for SinkMsg {
     fn serialize(self) -> Result<SerializedMessage, BoxedDowncastErr> {
         Ok(match self {
             Self::Take(args) => SerializedMessage::Cast { variant: String::new(), args, metadata: None },
-            Self::Echo(args, reply) => {
-                SerializedMessage::Call { variant: String::new(), args, reply, metadata: None }
-            }
+            Self::Echo(args, reply) => SerializedMessage::Call { variant: String::new(), args, reply, metadata: None },
         })
     }
 
