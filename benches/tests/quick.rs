@@ -42,7 +42,7 @@ fn fleet_is_measured_beside_ractor_cluster() {
     ] {
         assert!(named(&figures, name)["value"].as_f64().unwrap() > 0.0, "{name}");
     }
-    let over_ray = named(&figures, "16 MiB payloads: Fleet over the other");
+    let over_ray = named(&figures, "16 MiB payloads: Fleet over Ray");
     assert_eq!(over_ray["value"], Value::Null);
     assert!(over_ray["missing"].as_str().unwrap().contains("--without ray"), "{over_ray}");
 }

@@ -102,5 +102,5 @@ fn fleets(results: &Results, name: &str, measure: Measure, at: usize, scale: f64
 /// Fleet's value over another's.
 fn times(results: &Results, what: &str, measure: Measure, other: Who) -> Figure {
     let ratio = results.ratio(Value(Who::Fleet, measure, 0), Value(other, measure, 0));
-    Figure::or_missing(format!("{what}: Fleet over the other"), ratio, "x").against(results.name(other))
+    Figure::or_missing(format!("{what}: Fleet over {}", other.name()), ratio, "x").against(results.name(other))
 }
