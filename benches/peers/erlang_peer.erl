@@ -66,7 +66,7 @@ measure("ask", [Count], Sink) ->
     lists:nth(Count div 2 + 1, lists:sort(Times)) / 1000;
 measure("asks", [Flying, Count], Sink) ->
     Payload = binary:copy(<<7>>, 64),
-    Each = Count div Flying,
+    Each = max(1, Count div Flying),
     Began = erlang:monotonic_time(microsecond),
     Askers = [spawn_monitor(fun() -> ask(Sink, Payload, Each) end) || _ <- lists:seq(1, Flying)],
     [receive {'DOWN', Ref, process, _, normal} -> ok end || {_, Ref} <- Askers],

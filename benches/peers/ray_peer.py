@@ -77,10 +77,11 @@ def ask(sink, count):
 
 def asks(sink, flying, count):
     payload = b"\x07" * SMALL
+    times = max(1, count // flying)
     began = time.perf_counter()
-    for _ in range(count // flying):
+    for _ in range(times):
         ray.get([sink.echo.remote(payload) for _ in range(flying)])
-    return rate(count // flying * flying, began)
+    return rate(times * flying, began)
 
 
 MEASURES = {"tell": tell, "ask": ask, "asks": asks}

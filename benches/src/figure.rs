@@ -24,8 +24,8 @@ impl Target {
     /// How a person reads it: `≥ 30000` or `≤ 8`.
     pub fn show(self) -> String {
         match self {
-            Target::AtLeast(t) => format!("≥ {}", trim(t)),
-            Target::AtMost(t) => format!("≤ {}", trim(t)),
+            Target::AtLeast(t) => format!("≥ {t}"),
+            Target::AtMost(t) => format!("≤ {t}"),
         }
     }
 }

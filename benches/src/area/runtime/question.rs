@@ -18,8 +18,8 @@ pub enum Measure {
     Beside,
     /// Supervised actors started on the other node a second, many at a time.
     SpawnRemote,
-    /// Actors started a second on the node where they are asked for; bytes of memory that each takes; bytes that the
-    /// other node's process grew by.
+    /// Actors started a second on the node where they are asked for; bytes of memory that each takes there, and on the
+    /// other node.
     Crowd,
     /// Median microseconds of a round trip of 64 bytes over a bare TCP connection: what this machine takes at least.
     Floor,

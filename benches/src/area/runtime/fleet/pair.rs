@@ -124,7 +124,7 @@ impl Pair {
     async fn crowd(&self, count: usize) -> Result<Vec<f64>> {
         let before = resident()?;
         let (spawned, each) = self.sink.ask(LONG, |reply| SinkMsg::Crowd(count as u64, reply)).await?;
-        Ok(vec![spawned, each, resident()? - before])
+        Ok(vec![spawned, each, (resident()? - before) / count as f64])
     }
 }
 
