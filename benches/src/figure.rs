@@ -114,6 +114,12 @@ impl Figure {
         }
     }
 
+    /// Whether the target was missed. It wasn't where there is nothing to compare with; but what needs nobody else has to
+    /// be measured.
+    pub fn misses(&self) -> bool {
+        !self.ok && (self.value.is_some() || self.peer.is_none())
+    }
+
     /// The aim and whether it is reached.
     pub fn shown_aim(&self) -> String {
         let aim = self.aim.as_deref().unwrap_or("–");
@@ -148,9 +154,11 @@ mod tests {
     }
 
     #[test]
-    fn a_figure_that_wasnt_measured_neither_holds_nor_fails() {
-        let f = Figure::or_missing("over Ray", Err("Ray: not installed".to_owned()), "x").must(Target::AtLeast(100.0));
-        assert!(!f.ok);
+    fn a_figure_that_lacks_its_peer_neither_holds_nor_fails() {
+        let why = || Err("not installed".to_owned());
+        let f = Figure::or_missing("over Ray", why(), "x").must(Target::AtLeast(100.0)).against("Ray");
+        assert!(!f.ok && !f.misses());
+        assert!(Figure::or_missing("spawn", why(), "1/s").must(Target::AtLeast(1.0)).misses());
         assert_eq!(f.verdict(), "not measured");
         assert_eq!(f.shown(), "–");
     }

@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         for why in figures.iter().filter_map(|f| f.missing.as_deref()).collect::<BTreeSet<_>>() {
             say(&format!("not measured: {why}"));
         }
-        missed.extend(figures.into_iter().filter(|f| f.value.is_some() && !f.ok).map(|f| f.name));
+        missed.extend(figures.into_iter().filter(Figure::misses).map(|f| f.name));
     }
     if !missed.is_empty() && !run.quick {
         bail!("below target: {}", missed.join("; "));

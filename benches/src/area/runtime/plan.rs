@@ -87,17 +87,22 @@ pub fn carry_out(run: &Run) -> Result<Results> {
         }
     }
     results.close(field);
-    for _ in 0..rounds {
-        starts(&mut results, few)?;
+    for (measure, count) in [(Measure::Crowd, CROWD), (Measure::SpawnRemote, SPAWNS)] {
+        let question = Question { measure, count: few(count) };
+        for _ in 0..rounds {
+            match afresh(question) {
+                Ok(answer) => results.add(Who::Fleet, measure, answer),
+                Err(e) => {
+                    results.fail(measure, format!("{e:#}"));
+                    break;
+                }
+            }
+        }
     }
     Ok(results)
 }
 
 /// What leaves actors behind is asked of nodes that are new each time: memory that was used once doesn't grow again.
-fn starts(results: &mut Results, few: impl Fn(usize) -> usize) -> Result<()> {
-    for (measure, count) in [(Measure::Crowd, CROWD), (Measure::SpawnRemote, SPAWNS)] {
-        let mut fleet = Contender::start(Who::Fleet)?;
-        results.add(Who::Fleet, measure, fleet.ask(Question { measure, count: few(count) })?);
-    }
-    Ok(())
+fn afresh(question: Question) -> Result<Vec<f64>> {
+    Contender::start(Who::Fleet)?.ask(question)
 }

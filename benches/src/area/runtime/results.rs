@@ -16,6 +16,7 @@ pub struct Results {
     values: BTreeMap<Value, Vec<f64>>,
     names: BTreeMap<Who, String>,
     missing: BTreeMap<Who, String>,
+    failed: BTreeMap<Measure, String>,
 }
 
 impl Results {
@@ -23,6 +24,11 @@ impl Results {
         for (at, value) in answer.into_iter().enumerate() {
             self.values.entry(Value(who, measure, at)).or_default().push(value);
         }
+    }
+
+    /// Fleet gave no answer.
+    pub fn fail(&mut self, measure: Measure, why: String) {
+        self.failed.insert(measure, why);
     }
 
     /// What is known of the contenders at the end.
@@ -51,6 +57,9 @@ impl Results {
     fn rounds(&self, value: Value) -> Result<&[f64], String> {
         if let Some(why) = self.missing.get(&value.0) {
             return Err(format!("{}: {why}", self.name(value.0)));
+        }
+        if let (Who::Fleet, Some(why)) = (value.0, self.failed.get(&value.1)) {
+            return Err(format!("Fleet: {why}"));
         }
         let rounds = self.values.get(&value).filter(|rounds| !rounds.is_empty());
         rounds.map(Vec::as_slice).ok_or_else(|| format!("{}: nobody asked", self.name(value.0)))
