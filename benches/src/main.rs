@@ -29,9 +29,9 @@ struct Args {
 fn main() -> Result<()> {
     let words: Vec<String> = std::env::args().collect();
     if let [_, role, rest @ ..] = words.as_slice()
-        && role == area::runtime::ROLE
+        && role == area::ROLE
     {
-        return area::runtime::role(rest);
+        return area::role(rest);
     }
     let args = Args::parse();
     let machine = Machine::here();

@@ -2,7 +2,8 @@
 
 mod blobs;
 mod journal;
-pub mod runtime;
+mod nodes;
+mod runtime;
 
 use anyhow::Result;
 
@@ -21,6 +22,17 @@ impl Run {
     /// That many, or `few` if it has to be quick.
     fn count(&self, full: usize, few: usize) -> usize {
         if self.quick { few } else { full }
+    }
+}
+
+/// The argument by which this program starts itself as a part of what it measures.
+pub const ROLE: &str = "__role";
+
+/// Such a part; runs until its standard input ends.
+pub fn role(args: &[String]) -> Result<()> {
+    match args {
+        [role, rest @ ..] if role == blobs::WORKER => blobs::worker(rest),
+        _ => runtime::role(args),
     }
 }
 

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use tempfile::TempDir;
 
-use super::driver::Killed;
 use super::question::Question;
 use super::{erlang, ray};
+use crate::area::nodes::Killed;
+use crate::area::ROLE;
 
 /// Everybody who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -139,7 +140,7 @@ impl Drop for Contender {
 
 fn own(role: &[&str]) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg(super::ROLE).args(role);
+    command.arg(ROLE).args(role);
     Ok(command)
 }
 

@@ -2,22 +2,11 @@
 
 use std::io::{BufRead as _, Write as _, stdin, stdout};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::Child;
 use std::time::Instant;
 
 use anyhow::Result;
 
 use super::question::Question;
-
-/// The other half of a contender; killed when its first half is done with it.
-pub struct Killed(pub Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
 
 /// Answers until standard input ends. Blocks: call it off the async workers.
 pub fn answer(name: &str, mut measure: impl FnMut(Question) -> Result<Vec<f64>>) -> Result<()> {
@@ -36,14 +25,6 @@ fn say(line: &str) -> Result<()> {
     let mut out = stdout().lock();
     writeln!(out, "{line}")?;
     Ok(out.flush()?)
-}
-
-/// Returns when standard input ends: whoever started this process has ended, even if by a kill.
-pub fn until_orphaned() {
-    let mut line = String::new();
-    while stdin().lock().read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
-        line.clear();
-    }
 }
 
 /// A port of the loopback that was free a moment ago.

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::driver::{Killed, free_port};
+use super::driver::free_port;
+use crate::area::nodes::Killed;
 
 const SOURCE: &str = include_str!("../../../peers/erlang_peer.erl");
 

@@ -25,6 +25,7 @@ fn tells(results: &Results) -> Vec<Figure> {
         rows.push(fleets(results, &format!("remote tell, {size}: Fleet"), Measure::Tell(bytes), 0, 1.0, "1/s"));
     }
     rows.push(times(results, "remote tell, 64 B", TELL, Who::Stock).must(AtLeast(3.0)));
+    rows.push(times(results, "remote tell, 64 B", TELL, Who::StockTls));
     rows.push(times(results, "remote tell, 64 B", TELL, Who::Erlang).must(AtLeast(1.5)));
     rows.push(times(results, "remote tell, 64 B", TELL, Who::Ray).must(AtLeast(100.0)));
     rows

@@ -20,9 +20,7 @@ use anyhow::{Result, bail};
 
 use super::Run;
 use crate::Figure;
-
-/// The argument by which this program starts itself as a part of a contender.
-pub const ROLE: &str = "__runtime";
+use fleet::WORKER;
 
 /// Median of five rounds each.
 pub fn measure(run: &Run) -> Result<Vec<Figure>> {
@@ -33,7 +31,7 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
 pub fn role(args: &[String]) -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["fleet"] => fleet::drive(),
-        ["fleet-worker", state, join, token] => fleet::worker(state, join, token),
+        [WORKER, ..] => fleet::worker(&args[1..]),
         ["stock", "plain"] => stock::drive(false),
         ["stock", "tls"] => stock::drive(true),
         ["stock-sink", port] => stock::serve(port, None),

@@ -2,8 +2,6 @@
 //! default.
 
 mod actors;
-mod node;
 mod pair;
 
-pub use node::worker;
-pub use pair::drive;
+pub use pair::{WORKER, drive, worker};

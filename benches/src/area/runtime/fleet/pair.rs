@@ -5,25 +5,35 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use fleet_runtime::cluster::ClusterNode;
-use fleet_runtime::placement::{Demand, Request};
+use fleet_runtime::cluster::{ActorKinds, ClusterNode};
 use fleet_runtime::{Payload, Ref, Restart};
 
+use crate::area::nodes::{LONG, Nodes, join, on_the_worker, until_orphaned};
 use super::super::driver::{answer, micros, quantile, rate, resident};
 use super::super::floor::round_trips;
 use super::super::question::{Measure, Question};
 use super::actors::{Sink, SinkMsg};
-use super::node::{LONG, Nodes};
 
 const SMALL: usize = 64;
 const LARGE: usize = 16 << 20;
 /// Spawns under way at a time.
 const SPAWNING: usize = 64;
 
+/// How this program is told to be the worker.
+pub const WORKER: &str = "fleet-worker";
+
+/// The worker's process; ends with the one that started it.
+pub fn worker(args: &[String]) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let _node = runtime.block_on(join(args, ActorKinds::builder().with::<Sink>()))?;
+    until_orphaned();
+    Ok(())
+}
+
 /// Answers questions until standard input ends.
 pub fn drive() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let nodes = runtime.block_on(Nodes::start())?;
+    let nodes = runtime.block_on(Nodes::start(WORKER))?;
     let pair = runtime.block_on(Pair::new(nodes.control.cluster().clone()))?;
     answer("Fleet", |question| {
         // On a worker thread, as an actor that asks would be: this one would be woken over and over.
@@ -129,8 +139,7 @@ impl Pair {
 }
 
 async fn spawn(cluster: &ClusterNode, n: u64) -> Result<Ref<SinkMsg>> {
-    let demand = Demand { request: Request { cpu_milli: 1, ..Request::default() }, ..Demand::default() };
-    Ok(cluster.spawn::<Sink>(&format!("sink/{n}"), &0, Restart::Permanent, demand, LONG).await?)
+    Ok(cluster.spawn::<Sink>(&format!("sink/{n}"), &0, Restart::Permanent, on_the_worker(), LONG).await?)
 }
 
 /// One after the other; microseconds of each.

@@ -12,7 +12,9 @@ use ractor_cluster::{IncomingEncryptionMode, NodeServer, NodeServerMessage, clie
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 
-use super::super::driver::{Killed, free_port, until_orphaned};
+use crate::area::ROLE;
+use crate::area::nodes::{Killed, until_orphaned};
+use super::super::driver::free_port;
 use super::sink::{Sink, SinkMsg};
 use super::tls;
 
@@ -50,7 +52,7 @@ impl Other {
     pub async fn start(encrypted: bool) -> Result<Self> {
         let (pki, port) = (tempfile::tempdir()?, free_port()?);
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["__runtime", "stock-sink", &port.to_string()]).stdin(Stdio::piped());
+        command.args([ROLE, "stock-sink", &port.to_string()]).stdin(Stdio::piped());
         if encrypted {
             tls::make(pki.path())?;
             command.arg(pki.path());
