@@ -1,9 +1,10 @@
 //! A blob that actors of another node need: two nodes with mutual TLS, each a process, everything as by default.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use fleet_runtime::blob::{BlobActor, BlobMsg, BlobRole, BlobsSetup, NoPeers};
 use fleet_runtime::cluster::{ActorKind, ActorKinds};
 use fleet_runtime::{
@@ -98,11 +99,12 @@ impl ActorKind for Readers {
 /// The worker's process; ends with the one that started it.
 pub fn worker(args: &[String]) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let dir = tempfile::tempdir()?;
+    let [state, ..] = args else { bail!("a worker takes a folder") };
+    let blobs = Path::new(state).with_extension("blobs");
     let _node = runtime.block_on(async {
         let node = join(args, ActorKinds::builder().with::<Readers>()).await?;
         let way: Ref<BlobMsg> = node.cluster().service(BlobActor::NAME);
-        let store = BlobStore::open(dir.path(), BlobOptions::default())?;
+        let store = BlobStore::open(&blobs, BlobOptions::default())?;
         node.system().provide(Blobs::start(BlobsSetup::new(store, BlobRole::Cache, Arc::new(way))).await?);
         anyhow::Ok(node)
     })?;

@@ -38,9 +38,9 @@ pub fn until_orphaned() {
 /// The control node in this process, the worker in another.
 pub struct Nodes {
     pub control: RunningNode,
-    /// Where both keep their state.
-    pub state: TempDir,
     _worker: Killed,
+    /// Where both keep their state; goes last.
+    pub state: TempDir,
 }
 
 impl Nodes {

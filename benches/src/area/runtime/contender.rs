@@ -12,8 +12,8 @@ use tempfile::TempDir;
 
 use super::question::Question;
 use super::{erlang, ray};
-use crate::area::nodes::Killed;
 use crate::area::ROLE;
+use crate::area::nodes::Killed;
 
 /// Everybody who is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,11 +8,11 @@ use anyhow::{Result, ensure};
 use fleet_runtime::cluster::{ActorKinds, ClusterNode};
 use fleet_runtime::{Payload, Ref, Restart};
 
-use crate::area::nodes::{LONG, Nodes, join, on_the_worker, until_orphaned};
 use super::super::driver::{answer, micros, quantile, rate, resident};
 use super::super::floor::round_trips;
 use super::super::question::{Measure, Question};
 use super::actors::{Sink, SinkMsg};
+use crate::area::nodes::{LONG, Nodes, join, on_the_worker, until_orphaned};
 
 const SMALL: usize = 64;
 const LARGE: usize = 16 << 20;

@@ -12,11 +12,11 @@ use ractor_cluster::{IncomingEncryptionMode, NodeServer, NodeServerMessage, clie
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 
-use crate::area::ROLE;
-use crate::area::nodes::{Killed, until_orphaned};
 use super::super::driver::free_port;
 use super::sink::{Sink, SinkMsg};
 use super::tls;
+use crate::area::ROLE;
+use crate::area::nodes::{Killed, until_orphaned};
 
 /// Room for messages of 16 MiB, which its own default would refuse.
 const MAX_FRAME: u64 = 256 << 20;
