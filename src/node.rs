@@ -74,7 +74,8 @@ impl Node {
             true => Some(Storage::open(&config, &state)?),
             false => None,
         };
-        let offers = config.cluster.offers(engines.iter().map(|engine| engine.info().name));
+        let gpus = config.cluster.gpus.probe().context("FLT-N016: [cluster] gpus")?.gpus();
+        let offers = config.cluster.offers(engines.iter().map(|engine| engine.info().name), &gpus);
         let kept = storage.as_ref().map(Storage::for_cluster);
         let running = join::launch(&config, part, name.clone(), &state, offers, kept).await?;
         let parts = Parts { config: &config, state: &state, name: name.as_str(), sandbox: &sandbox, engines: &engines };

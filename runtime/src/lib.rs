@@ -19,6 +19,7 @@ pub mod error;
 pub mod id;
 pub mod job;
 pub mod journal;
+pub mod kept;
 pub mod lane;
 pub mod membership;
 pub mod net;
@@ -45,6 +46,7 @@ pub use journal::{
     Append, Author, Entity, EntityRef, Envelope, Expected, Fact, Hash, Journal, JournalError, JournalOptions, NewEvent,
     OpenReport, SqliteJournal, StreamHead, VerifyReport,
 };
+pub use kept::{Kept, StateStore};
 pub use progress::{Progress, ProgressBus, ProgressItem, ProgressWatch};
 pub use redact::{NoSecrets, Redacted, Redactor};
 pub use stream::StreamWriter;

@@ -1,7 +1,10 @@
 //! `fleet approval …`: what waits for a person, and the person's word.
 
+use std::time::Duration;
+
 use fleet_actors::gate::Approval;
 use fleet_api::{plain, wire};
+use fleet_runtime::job::JobState;
 
 use super::args::{ApprovalCommand, Global, Verdict};
 use super::client::Client;
@@ -10,6 +13,10 @@ use super::failure::{Failure, Outcome};
 use super::gate::{describe, how_to_decide};
 use super::table;
 use super::terminal::Terminal;
+
+/// How long a gate is waited for that must be on its way.
+const PATIENCE: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Runs a `fleet approval` command.
 pub async fn run(global: &Global, terminal: &Terminal, command: &ApprovalCommand) -> Outcome {
@@ -48,7 +55,7 @@ async fn list(client: &Client, terminal: &Terminal) -> Outcome {
 }
 
 async fn show(client: &Client, terminal: &Terminal, given: &str) -> Outcome {
-    let waiting = client.approvals().await?;
+    let waiting = waiting(client, given).await?;
     let id = resolve(&waiting, given)?;
     let Some(approval) = waiting.iter().find(|approval| approval.id == id) else {
         return Err(Failure::new(
@@ -71,7 +78,7 @@ async fn show(client: &Client, terminal: &Terminal, given: &str) -> Outcome {
 }
 
 async fn decide(client: &Client, terminal: &Terminal, args: &Verdict, verdict: wire::Verdict) -> Outcome {
-    let id = resolve(&client.approvals().await?, &args.id)?;
+    let id = resolve(&waiting(client, &args.id).await?, &args.id)?;
     let decided = client.decide(&id, verdict, &args.comment).await?;
     if terminal.json_wanted() {
         terminal.json(&decided)?;
@@ -83,6 +90,22 @@ async fn decide(client: &Client, terminal: &Terminal, args: &Verdict, verdict: w
     };
     terminal.good(format_args!("{id} {word}"));
     Ok(Exit::Ok)
+}
+
+/// What waits. A job whose node was lost a moment ago waits already while its gate is on its way to another node: if that
+/// is the one that is meant, it is waited for.
+async fn waiting(client: &Client, given: &str) -> Result<Vec<Approval>, Failure> {
+    let until = tokio::time::Instant::now() + PATIENCE;
+    let job = given.rsplit_once('-').map_or(given, |(job, _)| job);
+    loop {
+        let waiting = client.approvals().await?;
+        let is_there = waiting.iter().any(|approval| approval.id == given || approval.job == given);
+        let comes = async || client.job(job).await.is_ok_and(|job| job.state == JobState::Waiting);
+        if is_there || tokio::time::Instant::now() > until || !comes().await {
+            return Ok(waiting);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
 }
 
 /// The approval that is meant: by its id, or by its job's where only one is open.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use bytesize::ByteSize;
+use fleet_inference::GpuSource;
 use fleet_runtime::cluster::LaunchOptions;
 use fleet_runtime::placement::{Amounts, Demand, Request, Resources};
+use fleet_runtime::probe::Gpu;
 use serde::{Deserialize, Serialize};
 
 /// `[cluster]`
@@ -20,6 +22,8 @@ pub struct ClusterConfig {
     pub cpus: Option<f64>,
     /// Memory that it offers. Default: what the machine has.
     pub memory: Option<ByteSize>,
+    /// Where it learns of its GPUs, which it offers by their UUIDs and memory: "auto" asks the driver, "none", or a JSON file.
+    pub gpus: GpuSource,
     /// Labels by which actors choose their node, such as `zone = "a"`.
     pub labels: BTreeMap<String, String>,
     /// Whatever else is to be counted, such as `licences = 3`.
@@ -35,6 +39,7 @@ impl Default for ClusterConfig {
             advertise: None,
             cpus: None,
             memory: None,
+            gpus: GpuSource::default(),
             labels: BTreeMap::new(),
             custom: BTreeMap::new(),
             limits: LaunchOptions::default(),
@@ -43,8 +48,8 @@ impl Default for ClusterConfig {
 }
 
 impl ClusterConfig {
-    /// What this node offers, with the engines that it runs.
-    pub fn offers(&self, engines: impl Iterator<Item = String>) -> Resources {
+    /// What this node offers, with the engines that it runs and the GPUs that it has.
+    pub fn offers(&self, engines: impl Iterator<Item = String>, gpus: &[Gpu]) -> Resources {
         let custom = self.custom.iter().map(|(name, amount)| (name.clone(), milli(*amount)));
         let engines = engines.map(|name| (engine_resource(&name), 1000));
         let cpus = self.cpus.map(milli);
@@ -53,8 +58,8 @@ impl ClusterConfig {
             amounts: Amounts {
                 cpu_milli: cpus.unwrap_or_else(machine_cpus),
                 memory_bytes: memory.unwrap_or_else(machine_memory),
+                gpus: gpus.iter().map(|gpu| (gpu.uuid.clone(), gpu.memory_bytes)).collect(),
                 custom: custom.chain(engines).collect(),
-                ..Amounts::default()
             },
             labels: self.labels.clone(),
         }

@@ -247,7 +247,7 @@ impl Config {
         if let Some((name, amount)) = self.cluster.custom.iter().find(|(_, n)| !(0.0..=1e12).contains(*n)) {
             return wrong(format!("[cluster.custom] {name} = {amount} can't be counted"), "use 0 or more");
         }
-        if let Err(e) = self.cluster.offers(std::iter::empty()).check() {
+        if let Err(e) = self.cluster.offers(std::iter::empty(), &[]).check() {
             return wrong(format!("[cluster]: {e}"), "use letters, digits, dots, dashes and underscores in names");
         }
         Ok(())

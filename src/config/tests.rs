@@ -29,13 +29,37 @@ fn the_sample_names_every_key() {
     }
 }
 
+/// Keys of tables within tables, with dots between them.
+fn leaves(of: &serde_json::Value, within: &str, all: &mut Vec<String>) {
+    match of.as_object() {
+        // Backoff is told in one line.
+        Some(table) if !table.contains_key("factor") && !table.contains_key("initial") => {
+            for (key, value) in table {
+                leaves(value, &format!("{within}.{key}"), all);
+            }
+        }
+        _ => all.push(within.trim_start_matches('.').to_owned()),
+    }
+}
+
+#[test]
+fn the_page_on_clusters_names_every_limit() {
+    let page = include_str!("../../docs/cluster.md");
+    let (default, mut keys) = (serde_json::to_value(Config::default().cluster.limits).unwrap(), Vec::new());
+    leaves(&default, "", &mut keys);
+    assert!(keys.len() > 30);
+    for key in keys {
+        assert!(page.contains(&format!("| `{key}` |")), "{key} isn't in docs/cluster.md");
+    }
+}
+
 #[test]
 fn an_unknown_key_is_placed_and_the_nearest_one_offered() {
     insta::assert_snapshot!(refused("[node]\nname = \"a\"\n\n[jobs]\nmax_runing = 2\n"), @r#"
     FLT-C002: cluster.toml:5:1: unknown key `max_runing` in [jobs]
       5 | max_runing = 2
         | ^^^^^^^^^^
-      next: did you mean `max_running`? Keys here: max_running, max_restarts
+      next: did you mean `max_running`? Keys here: max_running, max_restarts, cpus, memory
     "#);
 }
 
@@ -45,7 +69,7 @@ fn a_key_without_a_neighbour_is_answered_with_all_there_are() {
     FLT-C002: cluster.toml:2:1: unknown key `colour` in [jobs]
       2 | colour = 2
         | ^^^^^^
-      next: remove it, or use one of: max_running, max_restarts
+      next: remove it, or use one of: max_running, max_restarts, cpus, memory
     "#);
 }
 

@@ -14,7 +14,7 @@ use fleet_runtime::blob::{BlobRole, Blobs};
 use fleet_runtime::cluster::RunningNode;
 use fleet_runtime::effect::Permit;
 use fleet_runtime::job::{InTheCluster, JobHost, JobKind, Jobs, JobsOptions, JobsPorts};
-use fleet_runtime::journal::{JournalService, JournalServiceArgs, RemoteJournal};
+use fleet_runtime::journal::{JournalService, RemoteJournal};
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::supervise::{ChildOptions, Restart};
 use fleet_runtime::{Journal, Timestamp};
@@ -72,8 +72,6 @@ impl Parts<'_> {
         let blobs = storage::open_blobs(self.config, self.state, running, BlobRole::Keeper).await?;
         let progress = ProgressBus::new();
         let child = ChildOptions::default;
-        let served = JournalServiceArgs { journal: journal.clone(), redactor: redactor.clone() };
-        system.spawn_service::<JournalService>(JournalService::NAME, served, child()).await?;
         system.spawn_service::<RelayService>(RelayService::NAME, progress.clone(), child()).await?;
         let approvals = Approvals::start(system, journal.clone()).await?;
         let first = self.engines.first().context("FLT-N014: the control node has no engine\n  next: add a table [[inference.engine]], or leave them all out for the default model")?;

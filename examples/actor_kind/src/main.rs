@@ -22,6 +22,7 @@ use fleet_runtime::placement::{Amounts, Demand, Request, Resources, Strategy};
 use fleet_runtime::{Ref, Restart};
 
 const COUNTERS: u64 = 100;
+const ADDED: u64 = 1000;
 const WORKERS: usize = 2;
 const LONG: Duration = Duration::from_secs(60);
 
@@ -125,20 +126,25 @@ async fn by_itself() -> Result<()> {
             node.cluster().spawn::<Counter>(&format!("counter/{n}"), &n, Restart::Permanent, demand, LONG).await?,
         );
     }
-    say(&format!("{COUNTERS} counters started in {:.0?}: {}", began.elapsed(), census(&counters).await?));
+    say(&format!("{COUNTERS} counters started in {:.0?}: {}", began.elapsed(), census(&counters, 0).await?));
+    let began = Instant::now();
+    for counter in &counters {
+        counter.ask(LONG, |reply| CounterMsg::Add(ADDED, reply)).await?;
+    }
+    say(&format!("{ADDED} added to each in {:.0?}, each on disk", began.elapsed()));
 
     let victim = workers.remove(0);
     let killed = Instant::now();
     say(&format!("kill -9 {}", victim.0.id()));
     drop(victim);
-    let census = census(&counters).await?;
-    say(&format!("all {COUNTERS} answer again after {:.1?}: {census}", killed.elapsed()));
+    let census = census(&counters, ADDED).await?;
+    say(&format!("all {COUNTERS} answer again after {:.1?}, with what they counted: {census}", killed.elapsed()));
     drop(workers);
     Ok(())
 }
 
-/// Asks every counter where it lives; one that is on its way to another node is asked again.
-async fn census(counters: &[Ref<CounterMsg>]) -> Result<String> {
+/// Asks every counter where it lives and whether it has its count; one that is on its way to another node is asked again.
+async fn census(counters: &[Ref<CounterMsg>], added: u64) -> Result<String> {
     let mut by_process: BTreeMap<u32, u32> = BTreeMap::new();
     for (n, counter) in counters.iter().enumerate() {
         let until = Instant::now() + LONG;
@@ -149,7 +155,7 @@ async fn census(counters: &[Ref<CounterMsg>]) -> Result<String> {
                 Err(_) => {}
             }
         };
-        if count != n as u64 {
+        if count != n as u64 + added {
             bail!("counter {n} counts {count}");
         }
         *by_process.entry(process).or_default() += 1;

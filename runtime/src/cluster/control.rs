@@ -17,7 +17,8 @@ use super::registry::{About, Act, ClusterEvent, Now, Registry, Ticket};
 use crate::actor::{Actor, ActorError, Context, Message, Ref, ReplyTo};
 use crate::codec;
 use crate::id::{ActorId, Incarnation, NodeId};
-use crate::journal::JournalError;
+use crate::journal::{Journal, JournalError};
+use crate::kept;
 use crate::membership::Member;
 use crate::time::Timestamp;
 
@@ -95,6 +96,10 @@ impl Actor for Control {
     async fn start(args: ControlArgs, ctx: &Context<ControlMsg>) -> Result<Self, ActorError> {
         let opened = Archive::open(args.ports.clone(), args.node).await.map_err(ActorError::failed)?;
         let (archive, book, events) = opened;
+        // Before anything new can begin to keep state.
+        if let Err(error) = kept::forget_others(&*args.ports.journal, |actor| book.actor(actor).is_some()).await {
+            tracing::warn!(%error, "the state of actors that are no more stays until the next start");
+        }
         let me = (args.node, args.incarnation);
         let registry = Registry::new(args.options.clone(), me, book, now()).map_err(ActorError::failed)?;
         let mut control = Self {
@@ -192,10 +197,14 @@ impl Control {
             self.events = 0;
             self.registry.book().clone()
         });
-        let (archive, me) = (self.archive.clone(), ctx.myself());
+        let (archive, journal, me) = (self.archive.clone(), self.args.ports.journal.clone(), ctx.myself());
         self.tasks.spawn(async move {
             let mut archive = archive.lock().await;
-            let appended = match archive.append(&batch).await {
+            let result = archive.append(&batch).await;
+            if result.is_ok() {
+                forget_state(&*journal, &batch).await;
+            }
+            let appended = match result {
                 Ok(()) => Appended::Done,
                 Err(e @ JournalError::Fenced { .. }) => Appended::Fenced(e.to_string()),
                 Err(e) => Appended::Failed(e.to_string()),
@@ -245,6 +254,17 @@ impl Control {
                 Answer::Node(answer) => Ok(answer),
                 _ => Err(CarrierError::Unknown("it answered another question".into())),
             }
+        }
+    }
+}
+
+/// Of those that are over.
+async fn forget_state(journal: &dyn Journal, events: &[(ClusterEvent, Timestamp)]) {
+    for (event, _) in events {
+        if let ClusterEvent::Over { actor, .. } = event
+            && let Err(error) = kept::forget(journal, *actor).await
+        {
+            tracing::warn!(%actor, %error, "what an ended actor kept stays until the next start");
         }
     }
 }

@@ -23,12 +23,16 @@ use super::records::{self, Identity, Register};
 use crate::actor::System;
 use crate::control::{ControlError, ControlHandler, ControlOptions, ControlPlane, LinkEvent, Side};
 use crate::id::{Incarnation, NodeId};
+use crate::journal::{JournalService, JournalServiceArgs, RemoteJournal};
+use crate::kept::StateStore;
 use crate::membership::NodeFacts;
 use crate::net::{
     Accepted, Authority, Endpoint, JoinServer, JoinToken, Listener, NetOptions, Newcomer, NodeCredentials, NodeName,
     Plane, TokenBook, join_cluster,
 };
 use crate::placement::Resources;
+use crate::redact::NoSecrets;
+use crate::supervise::ChildOptions;
 use crate::time::Timestamp;
 
 /// The limits of all parts of a node.
@@ -159,7 +163,13 @@ impl Launch {
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
         let links = Links { plane: plane.clone(), endpoint, control };
         let role = match ports {
-            Some(ports) => Role::Control(ports),
+            Some(ports) => {
+                let served = JournalServiceArgs { journal: ports.journal.clone(), redactor: ports.redactor.clone() };
+                let options = ChildOptions::default();
+                system.spawn_service::<JournalService>(JournalService::NAME, served, options).await.map_err(failed)?;
+                system.provide(StateStore::new(ports.journal.clone(), ports.redactor.clone()));
+                Role::Control(ports)
+            }
             None => Role::Member { control: links.find_control(&options.net).await? },
         };
         let setup = ClusterSetup {
@@ -180,6 +190,11 @@ impl Launch {
         let lifetime = options.net.token_lifetime;
         let inviter = authority.clone().map(|authority| inviter(authority, lifetime));
         let cluster = ClusterNode::start_with(&system, setup, inviter.clone()).await?;
+        if authority.is_none() {
+            // Its secrets are taken out where it is written.
+            let journal = RemoteJournal::new(cluster.service(JournalService::NAME));
+            system.provide(StateStore::new(Arc::new(journal), Arc::new(NoSecrets)));
+        }
         inlet.open(cluster.clone());
         let joins = match &authority {
             None => None,
