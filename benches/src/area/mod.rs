@@ -1,6 +1,7 @@
 //! The areas that can be measured, by name.
 
 mod blobs;
+mod faults;
 mod jobs;
 mod journal;
 mod nodes;
@@ -33,6 +34,7 @@ pub const ROLE: &str = "__role";
 pub fn role(args: &[String]) -> Result<()> {
     match args {
         [role, rest @ ..] if role == blobs::WORKER => blobs::worker(rest),
+        [role, rest @ ..] if role == faults::WORKER => faults::worker(rest),
         _ => runtime::role(args),
     }
 }
@@ -45,8 +47,9 @@ pub struct Area {
     pub run: fn(&Run) -> Result<Vec<Figure>>,
 }
 
-const AREAS: [Area; 4] = [
+const AREAS: [Area; 5] = [
     Area { name: "blobs", run: blobs::measure },
+    Area { name: "faults", run: faults::measure },
     Area { name: "jobs", run: jobs::measure },
     Area { name: "journal", run: journal::measure },
     Area { name: "runtime", run: runtime::measure },

@@ -76,7 +76,7 @@ pub fn on_the_worker() -> Demand {
     Demand { request: Request { cpu_milli: 1, ..Request::default() }, ..Demand::default() }
 }
 
-fn launch(state: &Path, name: &str, cpu_milli: u64, kinds: KindsBuilder) -> Result<Launch> {
+pub fn launch(state: &Path, name: &str, cpu_milli: u64, kinds: KindsBuilder) -> Result<Launch> {
     let amounts = Amounts { cpu_milli, ..Amounts::default() };
     Ok(Launch {
         state_dir: state.to_owned(),
