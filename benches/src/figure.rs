@@ -24,8 +24,8 @@ impl Target {
     /// How a person reads it: `≥ 30000` or `≤ 8`.
     pub fn show(self) -> String {
         match self {
-            Target::AtLeast(t) => format!("≥ {}", trim(t)),
-            Target::AtMost(t) => format!("≤ {}", trim(t)),
+            Target::AtLeast(t) => format!("≥ {t}"),
+            Target::AtMost(t) => format!("≤ {t}"),
         }
     }
 }
@@ -35,29 +35,60 @@ impl Target {
 pub struct Figure {
     /// What was measured, in the words of the documentation.
     pub name: String,
-    /// The measured value, in `unit`.
-    pub value: f64,
+    /// The measured value, in `unit`; none where it couldn't be measured.
+    pub value: Option<f64>,
     /// Unit of `value` and of the target: `1/s`, `µs`, `ms`, `x` (a ratio).
     pub unit: String,
     /// What it has to reach; none for a figure that is only reported.
     pub target: Option<String>,
+    /// Where it should get to beyond its target.
+    pub aim: Option<String>,
     /// What it was measured against, in the same run.
     pub peer: Option<String>,
-    /// Whether the target holds; true where there is none.
+    /// Whether the target holds; true where there is none, false where there is one and no value.
     pub ok: bool,
+    /// Whether the aim is reached.
+    pub aim_reached: Option<bool>,
+    /// Why there is no value.
+    pub missing: Option<String>,
 }
 
 impl Figure {
     /// A figure without a target.
     pub fn new(name: impl Into<String>, value: f64, unit: &str) -> Self {
-        Self { name: name.into(), value, unit: unit.to_owned(), target: None, peer: None, ok: true }
+        Self::or_missing(name, Ok(value), unit)
+    }
+
+    /// A figure without a target, that may not have been measured for a reason.
+    pub fn or_missing(name: impl Into<String>, value: Result<f64, String>, unit: &str) -> Self {
+        let (target, aim, peer, aim_reached) = (None, None, None, None);
+        let missing = value.as_ref().err().cloned();
+        Self {
+            name: name.into(),
+            value: value.ok(),
+            unit: unit.to_owned(),
+            target,
+            aim,
+            peer,
+            ok: true,
+            aim_reached,
+            missing,
+        }
     }
 
     /// Sets the target and judges the value by it.
     #[must_use]
     pub fn must(mut self, target: Target) -> Self {
-        self.ok = target.holds(self.value);
+        self.ok = self.value.is_some_and(|value| target.holds(value));
         self.target = Some(target.show());
+        self
+    }
+
+    /// Sets where it should get to. Missing it is no failure.
+    #[must_use]
+    pub fn aim(mut self, aim: Target) -> Self {
+        self.aim_reached = self.value.map(|value| aim.holds(value));
+        self.aim = Some(aim.show());
         self
     }
 
@@ -70,7 +101,29 @@ impl Figure {
 
     /// The value with as many digits as it deserves.
     pub fn shown(&self) -> String {
-        trim(self.value)
+        self.value.map_or_else(|| "–".to_owned(), trim)
+    }
+
+    /// What a person reads of its target: nothing where there is none.
+    pub fn verdict(&self) -> &'static str {
+        match (&self.target, &self.value) {
+            (_, None) => "not measured",
+            (None, _) => "",
+            (Some(_), _) if self.ok => "ok",
+            (Some(_), _) => "BELOW TARGET",
+        }
+    }
+
+    /// Whether the target was missed. It wasn't where there is nothing to compare with; but what needs nobody else has to
+    /// be measured.
+    pub fn misses(&self) -> bool {
+        !self.ok && (self.value.is_some() || self.peer.is_none())
+    }
+
+    /// The aim and whether it is reached.
+    pub fn shown_aim(&self) -> String {
+        let aim = self.aim.as_deref().unwrap_or("–");
+        if self.aim_reached == Some(true) { format!("{aim}, reached") } else { aim.to_owned() }
     }
 }
 
@@ -98,5 +151,22 @@ mod tests {
     #[test]
     fn a_figure_without_a_target_is_only_reported() {
         assert!(Figure::new("p99", 1.0, "ms").ok);
+    }
+
+    #[test]
+    fn a_figure_that_lacks_its_peer_neither_holds_nor_fails() {
+        let why = || Err("not installed".to_owned());
+        let f = Figure::or_missing("over Ray", why(), "x").must(Target::AtLeast(100.0)).against("Ray");
+        assert!(!f.ok && !f.misses());
+        assert!(Figure::or_missing("spawn", why(), "1/s").must(Target::AtLeast(1.0)).misses());
+        assert_eq!(f.verdict(), "not measured");
+        assert_eq!(f.shown(), "–");
+    }
+
+    #[test]
+    fn an_aim_out_of_reach_is_no_failure() {
+        let f = Figure::new("idle actor", 14.0, "KiB").must(Target::AtMost(16.0)).aim(Target::AtMost(12.0));
+        assert!(f.ok);
+        assert_eq!(f.aim_reached, Some(false));
     }
 }

@@ -12,6 +12,7 @@ use fleet_runtime::{
 };
 use serde_json::{Value, json};
 
+use super::Run;
 use crate::{Figure, Target};
 
 const JOBS: usize = 100_000;
@@ -23,15 +24,16 @@ const PAGE: usize = 100;
 const ROUNDS: usize = 3;
 
 /// Medians of three rounds.
-pub fn measure() -> Result<Vec<Figure>> {
+pub fn measure(run: &Run) -> Result<Vec<Figure>> {
+    let jobs = run.count(JOBS, FEW);
     let before = resident()?;
-    let mut full = World::with(JOBS)?;
-    let bytes = (resident()?.saturating_sub(before)) as f64 / JOBS as f64;
+    let mut full = World::with(jobs)?;
+    let bytes = (resident()?.saturating_sub(before)) as f64 / jobs as f64;
     let mut few = World::with(FEW)?;
     let submit = |world: &mut World| median_of(|| world.submit_cost());
     let (submit_full, submit_few) = (submit(&mut full)?, submit(&mut few)?);
     let page = median_of(|| full.page_cost(PAGE))?;
-    let start = median_of(|| full.start_cost(STARTS))?;
+    let start = median_of(|| full.start_cost(run.count(STARTS, FEW / 5)))?;
     Ok(vec![
         Figure::new("submit to a queue of 100,000 jobs", submit_full, "us"),
         Figure::new("submit to a queue of 1,000 jobs", submit_few, "us"),

@@ -10,25 +10,28 @@ use fleet_runtime::{
 };
 use serde_json::json;
 
+use super::Run;
 use crate::{Figure, Target};
 
 const PRODUCERS: usize = 64;
 /// Events that one producer has in flight at a time: its own group, acknowledged together.
 const BATCH: usize = 16;
-const RUN: Duration = Duration::from_secs(5);
+/// Milliseconds of a round, and of a quick one.
+const RUN: (usize, usize) = (5_000, 200);
 const ROUNDS: usize = 3;
 
 /// Median of three runs.
-pub fn measure() -> Result<Vec<Figure>> {
+pub fn measure(run: &Run) -> Result<Vec<Figure>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut single = Vec::new();
     let mut grouped = Vec::new();
     let mut acks = Vec::new();
-    for _ in 0..ROUNDS {
-        let (rate, p99) = runtime.block_on(round(1))?;
+    let length = Duration::from_millis(run.count(RUN.0, RUN.1) as u64);
+    for _ in 0..run.count(ROUNDS, 1) {
+        let (rate, p99) = runtime.block_on(round(1, length))?;
         single.push(rate);
         acks.push(p99);
-        grouped.push(runtime.block_on(round(BATCH))?.0);
+        grouped.push(runtime.block_on(round(BATCH, length))?.0);
     }
     Ok(vec![
         Figure::new("appends of 1 KB, 64 producers, 16 in flight each", median(grouped), "1/s")
@@ -39,13 +42,13 @@ pub fn measure() -> Result<Vec<Figure>> {
     ])
 }
 
-async fn round(in_flight: usize) -> Result<(f64, f64)> {
+async fn round(in_flight: usize, length: Duration) -> Result<(f64, f64)> {
     let dir = tempfile::tempdir()?;
     let (journal, _) = SqliteJournal::open(dir.path(), &JournalOptions::default())?;
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let redactor: Arc<dyn Redactor> = Arc::new(SecretRedactor::new([7; 32]));
     let mut producers = Vec::new();
-    let until = Instant::now() + RUN;
+    let until = Instant::now() + length;
     for n in 0..PRODUCERS {
         let stream: StreamId = format!("bench/{n}").parse()?;
         let writer = StreamWriter::open(journal.clone(), redactor.clone(), stream, "bench".parse()?).await?;
