@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use fleet_api::{ApiState, HostNames, Tokens};
+use fleet_api::{Access, ApiState, HostNames};
 use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::cluster::{RunningNode, Standing};
 use fleet_tools::sandbox::{Sandbox, SandboxOptions};
@@ -92,6 +92,7 @@ impl Node {
         let info = parts.info(&listener)?;
         let banner = parts.banner(&info, &running, control, &built.found);
         let loading = Loading::watch(engines);
+        let access = Access::start(built.journal.clone(), built.redactor, vec![(token, owner(&state))]);
         let api = ApiState {
             jobs: built.jobs.clone(),
             journal: built.journal,
@@ -101,7 +102,7 @@ impl Node {
             cluster: Some(running.cluster().clone()),
             node: Arc::new(info),
             readiness: loading.readiness(),
-            tokens: Tokens::single(token, owner(&state)),
+            access,
             hosts: HostNames::default(),
             forget: storage::forget_base(built.bases.clone()),
             options: config.api.clone(),
@@ -197,7 +198,7 @@ async fn sandbox(options: &SandboxOptions, state: &StateDir) -> anyhow::Result<S
     detected.await?.context("FLT-N005: no sandbox, so nothing can be run safely (next: fleet sandbox doctor)")
 }
 
-/// The one principal of this release: whoever can read the token. Named after the owner of the state directory.
+/// Whoever can read the node's own token. Named after the owner of the state directory.
 fn owner(state: &StateDir) -> Principal {
     Principal { name: owner::owner_of(state.path()), level: AccessLevel::Po }
 }

@@ -12,7 +12,7 @@ use fleet_runtime::{JobId, Journal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
-use crate::auth::Tokens;
+use crate::access::Access;
 use crate::origin::HostNames;
 use crate::wire::{NodeInfo, Readiness};
 
@@ -64,7 +64,7 @@ pub struct ApiState {
     /// What isn't ready yet.
     pub readiness: watch::Receiver<Readiness>,
     /// Whom each token stands for.
-    pub tokens: Tokens,
+    pub access: Access,
     /// The names that the node answers to.
     pub hosts: HostNames,
     /// Removes what the node keeps of a job outside the journal and the blobs.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_actors::gate::Approvals;
-use fleet_api::wire::{BlobStored, NodeInfo, Readiness};
-use fleet_api::{ApiOptions, ApiState, ErrorBody, HostNames, Tokens};
+use fleet_api::wire::{AccessGrant, AccessRecord, AccessState, BlobStored, NodeInfo, Readiness};
+use fleet_api::{Access, ApiOptions, ApiState, ErrorBody, HostNames, Route};
 use fleet_runtime::actor::System;
 use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::job::{JobContext, JobError, JobKind, JobOutcome, JobRecord, Jobs, JobsOptions, JobsPorts};
@@ -25,6 +25,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
 
 const PO: &str = "token-of-the-product-owner-0123456789";
+const OPERATOR: &str = "token-of-an-operator-who-submits-0123";
 const VIEWER: &str = "token-of-a-viewer-who-only-looks-0123";
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -103,14 +104,19 @@ impl TestNode {
             journal: journal.clone(),
             blobs,
             progress: progress.clone(),
-            approvals: Approvals::start(&system, journal).await.unwrap(),
+            approvals: Approvals::start(&system, journal.clone()).await.unwrap(),
             cluster: None,
             node: Arc::new(info(&url)),
             readiness,
-            tokens: Tokens::new(vec![
-                (PO.into(), person("anna", AccessLevel::Po)),
-                (VIEWER.into(), person("vera", AccessLevel::Viewer)),
-            ]),
+            access: Access::start(
+                journal,
+                Arc::new(NoSecrets),
+                vec![
+                    (PO.into(), person("anna", AccessLevel::Po)),
+                    (OPERATOR.into(), person("olga", AccessLevel::Operator)),
+                    (VIEWER.into(), person("vera", AccessLevel::Viewer)),
+                ],
+            ),
             hosts: HostNames::default(),
             forget: Arc::new(|_| {}),
             options,
@@ -249,17 +255,82 @@ async fn a_caller_without_a_known_token_is_told_nothing_but_how_to_show_one() {
     }
 }
 
+/// What a request to this route comes to, with nothing in it.
+async fn status_of(node: &TestNode, route: &Route, token: Option<&str>) -> StatusCode {
+    let path = route.path.replace("{id}", "k3m9x2p7qa").replace("{name}", "nobody").replace("{attempt}", "1");
+    let method: Method = route.method.parse().unwrap();
+    let request = node.http.request(method, format!("{}{path}", node.url));
+    let request = token.into_iter().fold(request, RequestBuilder::bearer_auth);
+    request.send().await.unwrap().status()
+}
+
 #[tokio::test]
-async fn a_viewer_may_look_and_not_touch() {
+async fn every_route_lets_those_through_who_have_its_level_and_nobody_else() {
     let node = TestNode::start().await;
-    let job = node.submitted(json!({ "steps": 1, "hold": true })).await;
-    let as_viewer =
-        |method, path: &str| node.http.request(method, format!("{}/api/v1{path}", node.url)).bearer_auth(VIEWER);
-    assert_eq!(as_viewer(Method::GET, "/jobs").send().await.unwrap().status(), StatusCode::OK);
-    let stop = as_viewer(Method::POST, &format!("/jobs/{}/stop", job.id)).json(&json!({}));
-    refusal(stop.send().await.unwrap(), StatusCode::FORBIDDEN).await;
-    let upload = as_viewer(Method::POST, "/blobs").body("x");
-    refusal(upload.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    let levels = [(VIEWER, AccessLevel::Viewer), (OPERATOR, AccessLevel::Operator), (PO, AccessLevel::Po)];
+    for route in fleet_api::routes() {
+        let bare = status_of(&node, &route, None).await;
+        let Some(least) = route.level else {
+            assert_eq!(bare, StatusCode::OK, "{route:?}");
+            continue;
+        };
+        assert_eq!(bare, StatusCode::UNAUTHORIZED, "{route:?}");
+        for (token, level) in levels {
+            let status = status_of(&node, &route, Some(token)).await;
+            let let_through = status != StatusCode::FORBIDDEN && status != StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(let_through, level >= least, "{level:?} at {route:?}: {status}");
+        }
+    }
+}
+
+/// Written by hand, so that a level that is changed is changed here too.
+#[test]
+fn looking_is_for_viewers_doing_for_operators_and_deciding_for_product_owners() {
+    let table: Vec<String> = fleet_api::routes()
+        .iter()
+        .filter(|route| route.method != "GET" || route.level != Some(AccessLevel::Viewer))
+        .map(|route| format!("{} {} {}", route.level.map_or("anyone", AccessLevel::as_str), route.method, route.path))
+        .collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_level_that_is_needed() {
+    let node = TestNode::start().await;
+    let upload = node.http.post(format!("{}/api/v1/blobs", node.url)).bearer_auth(VIEWER).body("x");
+    let said = refusal(upload.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    assert!(said.message.contains("vera") && said.message.contains("viewer") && said.message.contains("operator"));
+    assert!(said.remedy.contains("fleet access create NAME --level operator"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_issued_opens_what_its_level_allows_until_it_is_revoked() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    let wanted = json!({ "name": "otto", "level": "operator", "expires_in_seconds": 3600 });
+    let issue = || node.request(Method::POST, "/api/v1/access").json(&wanted).send();
+    let grant: AccessGrant = issue().await.unwrap().json().await.unwrap();
+    assert_eq!((grant.access.state, grant.access.issued_by), (AccessState::Valid, Author::Person("anna".into())));
+    refusal(issue().await.unwrap(), StatusCode::CONFLICT).await;
+
+    let as_otto =
+        |method, path: &str| node.http.request(method, format!("{}{path}", node.url)).bearer_auth(&grant.token);
+    let path = format!("/api/v1/jobs/{job}/events");
+    let mut follower = Follower::new(as_otto(Method::GET, &path).send().await.unwrap());
+    follower.until("job.started").await;
+    let more = as_otto(Method::POST, "/api/v1/access").json(&wanted);
+    refusal(more.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+
+    let revoke = || node.request(Method::DELETE, "/api/v1/access/otto").send();
+    assert_eq!(revoke().await.unwrap().json::<AccessRecord>().await.unwrap().state, AccessState::Revoked);
+    refusal(revoke().await.unwrap(), StatusCode::NOT_FOUND).await;
+    let gone = refusal(as_otto(Method::GET, "/api/v1/jobs").send().await.unwrap(), StatusCode::UNAUTHORIZED).await;
+    assert!(gone.message.contains("revoked"), "{gone:?}");
+    assert_eq!(follower.next().await, None, "a stream ends with the token that opened it");
+
+    let all: Vec<AccessRecord> = node.get("/api/v1/access").await.json().await.unwrap();
+    let seen: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.level, one.state)).collect();
+    assert_eq!(seen, [("otto", AccessLevel::Operator, AccessState::Revoked)]);
 }
 
 #[tokio::test]

@@ -72,6 +72,9 @@ pub enum Command {
     /// List, explain and stop the actors of the cluster.
     #[command(subcommand)]
     Actor(ActorCommand),
+    /// Issue, list and revoke tokens for others.
+    #[command(subcommand)]
+    Access(AccessCommand),
     /// Fetch and check models on this machine.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -297,6 +300,44 @@ pub struct ActorList {
     /// Those that are over too, as far as they are remembered.
     #[arg(long)]
     pub all: bool,
+}
+
+/// `fleet access …`
+#[derive(Debug, Subcommand)]
+pub enum AccessCommand {
+    /// Issue a token and print it, this once; whoever has it uses it with --token-file.
+    Create {
+        /// Whom it is for; stands in the records of what is done with it.
+        name: String,
+        /// What it allows.
+        #[arg(long, value_enum)]
+        level: Level,
+        /// How long it holds, for example 30d (default: until it is revoked).
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+    },
+    /// List the tokens that were issued, without the tokens.
+    List {
+        /// Those that don't hold any more too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take a token back, at once and on all nodes.
+    Revoke {
+        /// Whom it was for.
+        name: String,
+    },
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Sees.
+    Viewer,
+    /// Submits and stops.
+    Operator,
+    /// Decides at the gates, invites nodes, and issues tokens.
+    Po,
 }
 
 /// `fleet model …`

@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use fleet_actors::gate::Approval;
 use fleet_api::ErrorBody;
 use fleet_api::wire::{
-    BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, NodeInfo, StopBody, SubmitBody, Verdict,
+    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, NodeInfo, StopBody, SubmitBody, Verdict,
 };
 use fleet_runtime::cluster::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use fleet_runtime::job::JobRecord;
@@ -214,6 +214,21 @@ impl Client {
     /// Ends an actor for good.
     pub async fn stop_actor(&self, key: &str) -> Result<serde_json::Value, Failure> {
         self.ask(self.request(Method::POST, &format!("/actor/stop?key={}", part(key)))).await
+    }
+
+    /// Issues a token.
+    pub async fn issue(&self, body: &AccessBody) -> Result<AccessGrant, Failure> {
+        self.post("/access", body).await
+    }
+
+    /// The tokens that were issued.
+    pub async fn access(&self) -> Result<Vec<AccessRecord>, Failure> {
+        self.get("/access").await
+    }
+
+    /// Takes a token back.
+    pub async fn revoke(&self, name: &str) -> Result<AccessRecord, Failure> {
+        self.ask(self.request(Method::DELETE, &format!("/access/{}", part(name)))).await
     }
 
     /// Opens a job's event stream after the event with this id.

@@ -3,6 +3,7 @@
 //! stdout carries data and nothing else; everything meant for the person goes to stderr. What a command does is in the
 //! module of its name; [`exit`] has the exit codes, [`failure`] what is said when something can't be done.
 
+mod access;
 mod actor;
 mod approval;
 pub mod args;
@@ -68,6 +69,7 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Status => status::run(global, terminal).await,
         Command::Node(command) => node::run(global, terminal, command).await,
         Command::Actor(command) => actor::run(global, terminal, command).await,
+        Command::Access(command) => access::run(global, terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),
