@@ -5,6 +5,7 @@
 //! reads the disk (journal, blobs), then what starts to work (sandbox, engines, jobs), and the listener last.
 
 mod engines;
+mod figures;
 mod join;
 mod owner;
 mod parts;
@@ -91,6 +92,7 @@ impl Node {
         };
         let info = parts.info(&listener)?;
         let banner = parts.banner(&info, &running, control, &built.found);
+        let figures = figures::figures(engines.clone(), control.then(|| state.join("journal")));
         let loading = Loading::watch(engines);
         let access = Access::start(built.journal.clone(), built.redactor, vec![(token, owner(&state))]);
         let api = ApiState {
@@ -103,6 +105,8 @@ impl Node {
             node: Arc::new(info),
             readiness: loading.readiness(),
             access,
+            keeps_journal: control,
+            figures,
             hosts: HostNames::default(),
             forget: storage::forget_base(built.bases.clone()),
             options: config.api.clone(),

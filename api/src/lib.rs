@@ -11,6 +11,7 @@ mod cluster;
 mod error;
 mod events;
 mod jobs;
+pub mod metrics;
 mod node;
 mod origin;
 pub mod plain;
@@ -23,6 +24,7 @@ pub mod wire;
 
 pub use access::Access;
 pub use error::{ApiError, ErrorBody};
+pub use metrics::Figures;
 pub use origin::HostNames;
 pub use routes::{Route, routes};
 pub use server::serve;

@@ -9,7 +9,7 @@ use fleet_runtime::auth::AccessLevel::{self, Operator, Po, Viewer};
 
 use crate::server::within_deadline;
 use crate::state::{MAX_JSON_BYTES, Shared};
-use crate::{access, approvals, auth, blobs, cluster, events, jobs, node, results};
+use crate::{access, approvals, auth, blobs, cluster, events, jobs, metrics, node, results};
 
 /// One thing that can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +39,7 @@ pub(crate) fn guarded() -> Router<Shared> {
 
 fn quick() -> Routes {
     Routes::default()
+        .get("/metrics", Viewer, metrics::metrics)
         .get("/api/v1/jobs", Viewer, jobs::list)
         .post("/api/v1/jobs", Operator, jobs::submit)
         .get("/api/v1/jobs/{id}", Viewer, jobs::status)

@@ -35,7 +35,7 @@ pub async fn serve(
 
 fn router(shared: Shared) -> Router {
     routes::guarded()
-        .layer(from_fn_with_state(shared.node.access.clone(), auth::require_token))
+        .layer(from_fn_with_state(shared.clone(), auth::require_token))
         .route("/healthz", get(node::health))
         .route("/readyz", get(node::ready))
         .fallback(no_such_path)

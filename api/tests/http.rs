@@ -117,6 +117,8 @@ impl TestNode {
                     (VIEWER.into(), person("vera", AccessLevel::Viewer)),
                 ],
             ),
+            keeps_journal: true,
+            figures: Arc::new(|_| {}),
             hosts: HostNames::default(),
             forget: Arc::new(|_| {}),
             options,

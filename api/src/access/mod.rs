@@ -30,6 +30,8 @@ const PROJECT: &str = "fleet-cluster";
 const PAGE: usize = 256;
 /// The least time between two looks at the stream, however much is committed meanwhile.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a caller waits for a node that has only just started to read the stream.
+const FIRST_READ: Duration = Duration::from_secs(5);
 /// How often a change is decided anew because somebody else was faster.
 const TRIES: usize = 8;
 /// What an issued token begins with, so that a scanner for secrets knows it.
@@ -90,14 +92,13 @@ impl Access {
     }
 
     /// Whom a token stands for.
-    pub(crate) fn recognise(&self, shown: &str) -> Result<Pass, ApiError> {
+    pub(crate) async fn recognise(&self, shown: &str) -> Result<Pass, ApiError> {
         // A digest's comparison takes the same time wherever the two differ.
         let digest = blake3::hash(shown.as_bytes());
         if let Some((_, who)) = self.0.own.iter().find(|(own, _)| *own == digest) {
             return Ok(Pass::own(who.clone()));
         }
-        let book = self.0.book.borrow().clone();
-        let book = book.ok_or_else(|| ApiError::busy("this node hasn't read the cluster's tokens yet"))?;
+        let book = self.book().await.ok_or_else(|| ApiError::busy("this node can't read the cluster's tokens yet"))?;
         let issued = book.find(&digest).ok_or_else(ApiError::unauthorised)?;
         let now = Timestamp::now();
         match issued {
@@ -105,6 +106,13 @@ impl Access {
             issued if !issued.holds(now) => Err(ApiError::over("has expired")),
             issued => Ok(Pass::issued(issued, self.0.book.clone())),
         }
+    }
+
+    /// What is known; waits for it where the node has only just started.
+    async fn book(&self) -> Known {
+        let mut book = self.0.book.clone();
+        let read = tokio::time::timeout(FIRST_READ, book.wait_for(Option::is_some)).await;
+        read.ok()?.ok()?.clone()
     }
 
     /// Issues a token; gives it, for the only time, with what is kept of it.

@@ -1,6 +1,6 @@
 //! What a request was let in by, and whether that still holds: a stream may last longer than the token that opened it.
 
-use fleet_runtime::auth::Principal;
+use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::{Seq, Timestamp};
 use tokio::sync::watch;
 
@@ -17,6 +17,11 @@ pub(crate) struct Pass {
 impl Pass {
     pub(super) fn own(who: Principal) -> Self {
         Self { who, token: None }
+    }
+
+    /// Somebody without a token, where the configuration lets those read figures.
+    pub(crate) fn scraper() -> Self {
+        Self::own(Principal { name: "metrics".to_owned(), level: AccessLevel::Viewer })
     }
 
     pub(super) fn issued(issued: &Issued, book: watch::Receiver<Known>) -> Self {
