@@ -3,13 +3,18 @@
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
+use axum::http::header;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::IntoResponse;
 use axum::routing::{MethodRouter, delete, get, post};
 use fleet_runtime::auth::AccessLevel::{self, Operator, Po, Viewer};
 
 use crate::server::within_deadline;
 use crate::state::{MAX_JSON_BYTES, Shared};
-use crate::{access, approvals, auth, blobs, cluster, events, jobs, metrics, node, results};
+use crate::{access, approvals, auth, blobs, cluster, events, explain, jobs, metrics, node, results, timeline};
+
+/// What can be asked, and what is answered, for programs: OpenAPI 3.1.
+pub const OPENAPI: &str = include_str!("../openapi.json");
 
 /// One thing that can be asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +29,15 @@ pub struct Route {
 
 /// Everything that can be asked, by path and method.
 pub fn routes() -> Vec<Route> {
-    let open = ["/healthz", "/readyz"].map(|path| Route { path, method: "GET", level: None });
+    let open = ["/healthz", "/readyz", "/openapi.json"].map(|path| Route { path, method: "GET", level: None });
     let mut all: Vec<Route> = quick().listed.into_iter().chain(long().listed).chain(open).collect();
     all.sort_unstable();
     all
+}
+
+/// `GET /openapi.json`
+pub(crate) async fn openapi() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
 /// All that needs a token.
@@ -48,6 +58,8 @@ fn quick() -> Routes {
         .get("/api/v1/jobs/{id}/report", Viewer, results::report)
         .get("/api/v1/jobs/{id}/result", Viewer, results::result)
         .get("/api/v1/jobs/{id}/patches/{attempt}", Viewer, results::patch)
+        .get("/api/v1/jobs/{id}/explain", Viewer, explain::explain)
+        .get("/api/v1/timeline", Viewer, timeline::timeline)
         .get("/api/v1/approvals", Viewer, approvals::list)
         .post("/api/v1/approvals/{id}", Po, approvals::decide)
         .get("/api/v1/node", Viewer, node::info)
@@ -103,5 +115,60 @@ impl Routes {
         let to = to.route_layer(from_fn_with_state(least, auth::require_level));
         self.router = self.router.route(path, to);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn document() -> Value {
+        serde_json::from_str(OPENAPI).unwrap()
+    }
+
+    fn operations(document: &Value) -> Vec<(String, String, Value)> {
+        let paths = document["paths"].as_object().unwrap().iter();
+        let each = paths.flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().iter();
+            methods.map(move |(method, operation)| (path.clone(), method.to_uppercase(), operation.clone()))
+        });
+        each.collect()
+    }
+
+    #[test]
+    fn the_document_has_every_route_with_its_level_and_no_other() {
+        let mut written: Vec<_> = operations(&document())
+            .into_iter()
+            .map(|(path, method, operation)| (path, method, operation["x-access-level"].as_str().map(str::to_owned)))
+            .collect();
+        written.sort();
+        let level = |route: &Route| route.level.map(|level| level.as_str().to_owned());
+        let mut made: Vec<_> =
+            routes().iter().map(|route| (route.path.to_owned(), route.method.to_owned(), level(route))).collect();
+        made.sort();
+        assert_eq!(written, made);
+    }
+
+    #[test]
+    fn what_the_document_refers_to_is_in_it_and_every_name_is_used_once() {
+        let document = document();
+        let mut names = BTreeSet::new();
+        for (path, _, operation) in operations(&document) {
+            assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}");
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let given: BTreeSet<_> = parameters.iter().filter(|p| p["in"] == "path").map(|p| p["name"].clone()).collect();
+            let wanted: BTreeSet<_> =
+                path.split('{').skip(1).map(|rest| Value::from(rest.split('}').next().unwrap())).collect();
+            assert_eq!(given, wanted, "{path}");
+        }
+        for reference in OPENAPI.split("\"$ref\": \"#").skip(1) {
+            let pointer = reference.split('"').next().unwrap();
+            assert!(document.pointer(pointer).is_some(), "there is no {pointer}");
+        }
     }
 }

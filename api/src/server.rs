@@ -38,6 +38,7 @@ fn router(shared: Shared) -> Router {
         .layer(from_fn_with_state(shared.clone(), auth::require_token))
         .route("/healthz", get(node::health))
         .route("/readyz", get(node::ready))
+        .route("/openapi.json", get(routes::openapi))
         .fallback(no_such_path)
         .layer(from_fn_with_state(shared.node.hosts.clone(), origin::check_origin))
         .layer(from_fn_with_state(shared.clone(), within_bound))

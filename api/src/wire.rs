@@ -2,7 +2,10 @@
 //!
 //! Additive only: a field is never renamed or taken away, a new one has a default.
 
+use fleet_actors::gate::Approval;
 use fleet_runtime::auth::AccessLevel;
+use fleet_runtime::cluster::ActorExplanation;
+use fleet_runtime::job::JobRecord;
 use fleet_runtime::{Author, Envelope, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -217,4 +220,26 @@ pub enum AccessState {
     Expired,
     /// It was taken back.
     Revoked,
+}
+
+/// `GET /api/v1/jobs/{id}/explain`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobExplanation {
+    /// The job; its `why` says why it is in its state.
+    pub job: JobRecord,
+    /// What it did last.
+    pub last: Option<Told>,
+    /// Gates of it that wait for a person.
+    pub waits_for: Vec<Approval>,
+    /// Where its run is or is to be, and why; absent where the job has ended or waits for its turn.
+    pub runner: Option<ActorExplanation>,
+}
+
+/// An event in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// When.
+    pub at: Timestamp,
+    /// What, escaped.
+    pub line: String,
 }

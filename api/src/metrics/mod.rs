@@ -135,3 +135,35 @@ async fn of_members(cluster: &ClusterNode, page: &mut Page) -> Result<(), ApiErr
 fn seconds(at: Timestamp) -> f64 {
     at.millis() as f64 / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::collections::BTreeSet;
+
+    use super::names::{ALL, Kind};
+
+    const MANUAL: &str = include_str!("../../../docs/metrics.md");
+
+    #[test]
+    fn every_metric_has_its_row_in_the_manual_and_every_row_its_metric() {
+        let rows: BTreeSet<&str> = MANUAL.lines().filter(|line| line.starts_with("| `fleet_")).collect();
+        assert_eq!(rows.len(), ALL.len());
+        for metric in ALL {
+            let row = format!("| `{}` | {} |", metric.name, metric.kind.as_str());
+            let found = rows.iter().find(|line| line.starts_with(&row)).unwrap_or_else(|| panic!("no row {row}"));
+            assert!(found.ends_with(&format!("| {} |", metric.help)), "{found}");
+        }
+    }
+
+    #[test]
+    fn names_keep_to_the_scheme() {
+        for metric in ALL {
+            let name = metric.name;
+            assert!(name.starts_with("fleet_") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{name}");
+            assert_eq!(name.ends_with("_total"), metric.kind == Kind::Counter, "{name}");
+            assert!(!metric.help.contains('\n') && metric.help.ends_with('.'), "{name}");
+        }
+        assert_eq!(ALL.iter().map(|m| m.name).collect::<BTreeSet<_>>().len(), ALL.len());
+    }
+}
