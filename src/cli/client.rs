@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use fleet_actors::gate::Approval;
 use fleet_api::ErrorBody;
 use fleet_api::wire::{
-    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, NodeInfo, StopBody, SubmitBody, Verdict,
+    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, JobExplanation, NodeInfo, StopBody, SubmitBody, Verdict,
 };
 use fleet_runtime::cluster::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use fleet_runtime::job::JobRecord;
@@ -107,6 +107,17 @@ impl Client {
     /// One job.
     pub async fn job(&self, id: &str) -> Result<JobRecord, Failure> {
         self.get(&format!("/jobs/{}", part(id))).await
+    }
+
+    /// A job, and why it is as it is.
+    pub async fn explain_job(&self, id: &str) -> Result<JobExplanation, Failure> {
+        self.get(&format!("/jobs/{}/explain", part(id))).await
+    }
+
+    /// What was done when, as a Chrome trace.
+    pub async fn timeline(&self, job: Option<&str>) -> Result<serde_json::Value, Failure> {
+        let which = job.map(|id| format!("?job={}", part(id))).unwrap_or_default();
+        self.get(&format!("/timeline{which}")).await
     }
 
     /// Submits; repeating it with the same key gives the same job.

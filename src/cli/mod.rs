@@ -10,6 +10,7 @@ pub mod args;
 mod client;
 mod completion;
 pub mod exit;
+mod explain;
 pub mod failure;
 mod finish;
 mod follow;
@@ -23,6 +24,7 @@ mod status;
 mod submit;
 mod table;
 mod terminal;
+mod timeline;
 mod version;
 mod watch;
 
@@ -37,7 +39,7 @@ use terminal::Terminal;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse().check().unwrap_or_else(|wrong| wrong.exit());
     let terminal = Terminal::new(&cli.global);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -69,6 +71,7 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Status => status::run(global, terminal).await,
         Command::Node(command) => node::run(global, terminal, command).await,
         Command::Actor(command) => actor::run(global, terminal, command).await,
+        Command::Timeline { job } => timeline::run(global, terminal, job.as_deref()).await,
         Command::Access(command) => access::run(global, terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
