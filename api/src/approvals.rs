@@ -11,9 +11,7 @@ use crate::state::Shared;
 use crate::wire::{DecisionBody, Verdict};
 
 /// `GET /api/v1/approvals`
-pub(crate) async fn list(
-    State(shared): State<Shared>,
-) -> Result<Json<Vec<Approval>>, ApiError> {
+pub(crate) async fn list(State(shared): State<Shared>) -> Result<Json<Vec<Approval>>, ApiError> {
     shared.node.approvals.list().await.map(Json).map_err(refused)
 }
 

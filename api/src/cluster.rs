@@ -22,9 +22,7 @@ impl Shared {
 }
 
 /// `GET /api/v1/nodes`
-pub(crate) async fn nodes(
-    State(shared): State<Shared>,
-) -> Result<Json<Vec<NodeRecord>>, ApiError> {
+pub(crate) async fn nodes(State(shared): State<Shared>) -> Result<Json<Vec<NodeRecord>>, ApiError> {
     let cluster = shared.cluster()?;
     cluster.nodes().await.map(Json).map_err(refused)
 }
@@ -54,9 +52,7 @@ pub(crate) async fn drain(
 }
 
 /// `POST /api/v1/nodes/invitations`
-pub(crate) async fn invite(
-    State(shared): State<Shared>,
-) -> Result<Json<Invitation>, ApiError> {
+pub(crate) async fn invite(State(shared): State<Shared>) -> Result<Json<Invitation>, ApiError> {
     let cluster = shared.cluster()?;
     let nodes = cluster.nodes().await.map_err(refused)?;
     let control = nodes.into_iter().find(|node| node.is_control).map(|node| node.addr);

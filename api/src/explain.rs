@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_actors::narrate;
-use fleet_runtime::cluster::{ActorExplanation, ClusterError};
+use fleet_runtime::cluster::{ActorExplanation, ActorState, ClusterError};
 use fleet_runtime::job::{JobEvent, JobRecord, RunnerArgs};
 
 use crate::error::ApiError;
@@ -41,7 +41,7 @@ async fn runner(shared: &Shared, job: &JobRecord, run: u32) -> Result<Option<Act
     let refused = |error: ClusterError| ApiError::busy(format!("{}: {error}", error.code()));
     for run in [run.saturating_add(1), run] {
         let found = cluster.explain_actor(&RunnerArgs::key(&job.id, run)).await.map_err(refused)?;
-        if found.is_some() {
+        if found.as_ref().is_some_and(|found| found.record.state != ActorState::Over) {
             return Ok(found);
         }
     }

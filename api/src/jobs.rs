@@ -99,10 +99,7 @@ fn states(text: &str) -> Result<Vec<JobState>, ApiError> {
 }
 
 /// `GET /api/v1/jobs/{id}`
-pub(crate) async fn status(
-    State(shared): State<Shared>,
-    Path(id): Path<String>,
-) -> Result<Json<JobRecord>, ApiError> {
+pub(crate) async fn status(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<JobRecord>, ApiError> {
     find(&shared, &id).await.map(Json)
 }
 
@@ -121,10 +118,7 @@ pub(crate) async fn stop(
 }
 
 /// `DELETE /api/v1/jobs/{id}`
-pub(crate) async fn delete(
-    State(shared): State<Shared>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
+pub(crate) async fn delete(State(shared): State<Shared>, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     let record = find(&shared, &id).await?;
     // Also what an interrupted submit or run didn't come to hold.
     let named = shared.named_by(&record.id).await?;

@@ -1,18 +1,16 @@
 //! What the node says of itself: who it is, that it lives, whether it is ready.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use axum::Json;
 
 use crate::error::ApiError;
 use crate::state::Shared;
 use crate::wire::NodeInfo;
 
 /// `GET /api/v1/node`
-pub(crate) async fn info(
-    State(shared): State<Shared>,
-) -> Result<Json<NodeInfo>, ApiError> {
+pub(crate) async fn info(State(shared): State<Shared>) -> Result<Json<NodeInfo>, ApiError> {
     Ok(Json((*shared.node.node).clone()))
 }
 

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
+use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use fleet_actors::event::StoryEvent;
 use fleet_actors::report::Report;
 use fleet_runtime::job::JobRecord;
@@ -58,10 +58,7 @@ pub(crate) async fn report(
 }
 
 /// `GET /api/v1/jobs/{id}/result`: the bundle with the job's one commit.
-pub(crate) async fn result(
-    State(shared): State<Shared>,
-    Path(id): Path<String>,
-) -> Result<Response, ApiError> {
+pub(crate) async fn result(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let record = find(&shared, &id).await?;
     let (digest, base) = bundle_of(&record, &history(&shared, &record.id).await?)?;
     let bytes = shared.node.blobs.get(&digest).await.map_err(|e| {

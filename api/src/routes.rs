@@ -103,13 +103,7 @@ impl Routes {
         self.add("DELETE", path, least, delete(to))
     }
 
-    fn add(
-        mut self,
-        method: &'static str,
-        path: &'static str,
-        least: AccessLevel,
-        to: MethodRouter<Shared>,
-    ) -> Self {
+    fn add(mut self, method: &'static str, path: &'static str, least: AccessLevel, to: MethodRouter<Shared>) -> Self {
         self.listed.push(Route { path, method, level: Some(least) });
         // Of this route alone: axum puts a layer around what is there already, which is this one handler.
         let to = to.route_layer(from_fn_with_state(least, auth::require_level));
@@ -161,9 +155,9 @@ mod tests {
         for (path, _, operation) in operations(&document) {
             assert!(names.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}");
             let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
-            let given: BTreeSet<_> = parameters.iter().filter(|p| p["in"] == "path").map(|p| p["name"].as_str().unwrap()).collect();
-            let wanted: BTreeSet<_> =
-                path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
+            let given: BTreeSet<_> =
+                parameters.iter().filter(|p| p["in"] == "path").map(|p| p["name"].as_str().unwrap()).collect();
+            let wanted: BTreeSet<_> = path.split('{').skip(1).map(|rest| rest.split('}').next().unwrap()).collect();
             assert_eq!(given, wanted, "{path}");
         }
         for reference in OPENAPI.split("\"$ref\": \"#").skip(1) {

@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use fleet_actors::gate::Approval;
 use fleet_api::ErrorBody;
 use fleet_api::wire::{
-    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, JobExplanation, NodeInfo, StopBody, SubmitBody, Verdict,
+    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation,
+    JobExplanation, NodeInfo, StopBody, SubmitBody, Verdict,
 };
 use fleet_runtime::cluster::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use fleet_runtime::job::JobRecord;

@@ -53,10 +53,8 @@ mod tests {
         let record = json!({"key": "job/k3m9x2p7qa/1", "id": "0197a9b0-0000-7000-8000-000000000001", "kind": "fleet.job-runner/1",
             "state": "placing", "node": null, "addr": null, "generation": 0, "since": 0, "restarts": 0});
         let runner = json!({"record": record, "why": ["no node has 4 cpu free"], "placement": null});
-        let explained: JobExplanation = serde_json::from_value(
-            json!({"job": job, "last": null, "waits_for": [], "runner": runner}),
-        )
-        .unwrap();
+        let explained: JobExplanation =
+            serde_json::from_value(json!({"job": job, "last": null, "waits_for": [], "runner": runner})).unwrap();
         insta::assert_snapshot!(lines(&explained).join("\n"), @"");
     }
 }

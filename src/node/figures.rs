@@ -33,11 +33,8 @@ fn of_engine(engine: &dyn Engine, page: &mut Page) {
     for (outcome, n) in [("completed", stats.completed), ("cancelled", stats.cancelled), ("failed", stats.failed)] {
         page.count(names::ENGINE_REQUESTS, &[of[0], ("outcome", outcome)], n);
     }
-    let tokens = [
-        ("prompt", stats.prompt_tokens),
-        ("cached", stats.cached_tokens),
-        ("completion", stats.completion_tokens),
-    ];
+    let tokens =
+        [("prompt", stats.prompt_tokens), ("cached", stats.cached_tokens), ("completion", stats.completion_tokens)];
     for (kind, n) in tokens {
         page.count(names::ENGINE_TOKENS, &[of[0], ("kind", kind)], n);
     }

@@ -51,7 +51,10 @@ fn a_token_that_is_issued_at_one_node_opens_another_until_it_is_revoked() {
     let again = with_token(&place, None, &viewer, &["status"]);
     assert_eq!(again.code, Some(0), "{again:?}");
     let list: Value = serde_json::from_str(&place.run(&["access", "list", "-o", "json"]).stdout).unwrap();
-    assert_eq!((&list[0]["name"], &list[0]["level"], &list[1]["name"]), (&"vera".into(), &"viewer".into(), &"olga".into()));
+    assert_eq!(
+        (&list[0]["name"], &list[0]["level"], &list[1]["name"]),
+        (&"vera".into(), &"viewer".into(), &"olga".into())
+    );
 
     // Revoked by the owner of another node, whose own token is as good as any.
     let revoked = member.run(&["access", "revoke", "vera"]);

@@ -52,8 +52,9 @@ fn a_token_holds_from_its_issue_to_its_end_and_not_at_its_end() {
 #[test]
 fn a_name_has_one_token_at_a_time_and_may_have_another_when_that_is_over() {
     let mut book = Book::default();
-    let issue =
-        |book: &Book, secret: &[u8], at| book.issue(anna(), &viewer("vera"), &blake3::hash(secret), None, Timestamp(at));
+    let issue = |book: &Book, secret: &[u8], at| {
+        book.issue(anna(), &viewer("vera"), &blake3::hash(secret), None, Timestamp(at))
+    };
     let first = issue(&book, b"1", 1).unwrap();
     add(&mut book, 1, first);
     assert_eq!(issue(&book, b"2", 2).unwrap_err(), Refused::Taken("vera".into()));

@@ -132,7 +132,8 @@ impl<'a> JobTrace<'a> {
 
     fn attempt(&mut self, proposal: &Proposal) {
         let begun = self.run.as_mut().and_then(|run| run.agents.remove(&proposal.agent));
-        let args = json!({ "target": proposal.target, "tokens": proposal.spend.tokens(), "mock": proposal.engine.mock });
+        let args =
+            json!({ "target": proposal.target, "tokens": proposal.spend.tokens(), "mock": proposal.engine.mock });
         let name = format!("attempt {}", proposal.attempt);
         self.on_node(&proposal.agent, name, "attempt", begun.unwrap_or(self.now), args);
     }

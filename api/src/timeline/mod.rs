@@ -71,12 +71,7 @@ async fn of_jobs(journal: &dyn Journal, trace: &mut Trace, now: Timestamp) -> Re
     Ok(left_out)
 }
 
-async fn of_job(
-    journal: &dyn Journal,
-    job: &JobId,
-    trace: &mut Trace,
-    now: Timestamp,
-) -> Result<usize, JournalError> {
+async fn of_job(journal: &dyn Journal, job: &JobId, trace: &mut Trace, now: Timestamp) -> Result<usize, JournalError> {
     let mut fold = JobTrace::new(job, trace);
     let read = each(journal, &StreamId::job(job), |event| fold.take(event)).await?;
     fold.end(now);

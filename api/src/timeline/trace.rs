@@ -147,9 +147,7 @@ impl Threads {
 
     /// The events that name them.
     fn names(&self) -> Vec<Value> {
-        let name = |what: &str, pid: u64, tid: u64, name: &str| {
-            json!({ "ph": "M", "name": what, "pid": pid, "tid": tid, "ts": 0, "args": { "name": name } })
-        };
+        let name = |what: &str, pid: u64, tid: u64, name: &str| json!({ "ph": "M", "name": what, "pid": pid, "tid": tid, "ts": 0, "args": { "name": name } });
         let processes = self.processes.iter().map(|(process, pid)| name("process_name", *pid, 0, process));
         let threads = self.threads.iter().flat_map(|((pid, thread), several)| {
             several.iter().map(|(tid, _)| name("thread_name", *pid, *tid, thread))

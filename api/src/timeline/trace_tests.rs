@@ -8,7 +8,15 @@ use super::*;
 
 fn span(thread: &str, start: i64, end: i64) -> Span {
     let (start, end) = (Timestamp(start), Timestamp(end));
-    Span { process: "n1".into(), thread: thread.into(), name: "s".into(), category: "test", start, end, args: json!({}) }
+    Span {
+        process: "n1".into(),
+        thread: thread.into(),
+        name: "s".into(),
+        category: "test",
+        start,
+        end,
+        args: json!({}),
+    }
 }
 
 /// What any reader of the format relies on.
