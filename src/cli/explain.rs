@@ -55,6 +55,11 @@ mod tests {
         let runner = json!({"record": record, "why": ["no node has 4 cpu free"], "placement": null});
         let explained: JobExplanation =
             serde_json::from_value(json!({"job": job, "last": null, "waits_for": [], "runner": runner})).unwrap();
-        insta::assert_snapshot!(lines(&explained).join("\n"), @"");
+        insta::assert_snapshot!(lines(&explained).join("\n"), @r"
+        k3m9x2p7qa is queued: Clamp
+          a node is being found for it
+          job/k3m9x2p7qa/1 (fleet.job-runner/1) is placing since 1970-01-01T00:00:00.000Z
+            no node has 4 cpu free
+        ");
     }
 }

@@ -43,7 +43,7 @@ pub(crate) async fn timeline(
     let Some(id) = which.job else {
         let left_out = of_jobs(journal, &mut trace, now).await.map_err(ApiError::internal)?;
         of_cluster(journal, &mut trace, &|_| true, now).await.map_err(ApiError::internal)?;
-        let mut json = trace.to_json();
+        let mut json = trace.into_json();
         json["otherData"]["jobs_left_out"] = left_out.into();
         return Ok(Json(json));
     };
@@ -52,7 +52,7 @@ pub(crate) async fn timeline(
     let prefix = format!("job/{}/", record.id);
     let wanted = |key: &str| key.starts_with(&prefix);
     of_cluster(journal, &mut trace, &wanted, now).await.map_err(ApiError::internal)?;
-    Ok(Json(trace.within(record.submitted_at, record.ended_at.unwrap_or(now)).to_json()))
+    Ok(Json(trace.within(record.submitted_at, record.ended_at.unwrap_or(now)).into_json()))
 }
 
 /// All jobs, the newest first; gives how many there was no room for.

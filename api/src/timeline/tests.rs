@@ -81,7 +81,7 @@ fn a_job_is_shown_with_its_runs_phases_replies_tools_and_gates_where_they_were()
     }
     fold.end(Timestamp(1000));
     insta::assert_snapshot!(told(&trace).join("\n"));
-    check(&trace.to_json());
+    check(&trace.into_json());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_job_that_was_cut_off_anywhere_can_be_shown_until_now() {
         course()[..cut].iter().for_each(|event| fold.take(event));
         fold.end(Timestamp(1000));
         assert_eq!(trace.spans.is_empty(), cut == 0);
-        check(&trace.to_json());
+        check(&trace.into_json());
     }
 }
 
@@ -125,7 +125,7 @@ fn nodes_live_and_actors_have_their_places_until_they_are_gone() {
         "node n1/membership: member 30..40 (still there)",
     ];
     assert_eq!(told(&trace), expected);
-    check(&trace.to_json());
+    check(&trace.into_json());
 }
 
 #[test]

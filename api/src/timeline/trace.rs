@@ -63,7 +63,7 @@ impl Trace {
     }
 
     /// As JSON; times in microseconds since the first of them, ascending.
-    pub fn to_json(mut self) -> Value {
+    pub fn into_json(mut self) -> Value {
         for span in &mut self.spans {
             // A clock that went backwards makes no span that ends before it begins.
             span.end = span.end.max(span.start);
@@ -101,12 +101,15 @@ fn micros(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The number of a thread, and the ends of the spans that are open on it, the outermost first.
+type Thread = (u64, Vec<Timestamp>);
+
 /// Numbers for processes and threads, and what is open on each.
 #[derive(Default)]
 struct Threads {
     processes: BTreeMap<String, u64>,
-    /// By process and name: as many as are needed, each with its number and the ends of the spans that are open on it.
-    threads: BTreeMap<(u64, String), Vec<(u64, Vec<Timestamp>)>>,
+    /// By process and name: as many as are needed.
+    threads: BTreeMap<(u64, String), Vec<Thread>>,
     numbers: u64,
 }
 

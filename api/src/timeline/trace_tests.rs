@@ -49,7 +49,7 @@ pub(in crate::timeline) fn check(trace: &Value) {
 #[test]
 fn what_overlaps_is_told_apart_and_what_nests_is_not() {
     let spans = vec![span("a", 0, 10), span("a", 2, 8), span("a", 5, 12), span("a", 12, 13)];
-    let trace = Trace { spans, marks: vec![] }.to_json();
+    let trace = Trace { spans, marks: vec![] }.into_json();
     check(&trace);
     let events = trace["traceEvents"].as_array().unwrap();
     let threads: Vec<u64> = events.iter().filter(|e| e["ph"] == "X").map(|e| e["tid"].as_u64().unwrap()).collect();
@@ -68,7 +68,7 @@ proptest! {
     fn whatever_was_recorded_can_be_shown(spans in prop::collection::vec((0..3u8, 0..50i64, -5..30i64), 0..80)) {
         let spans: Vec<Span> = spans.into_iter().map(|(t, at, long)| span(&format!("t{t}"), at, at + long)).collect();
         let count = spans.len();
-        let trace = Trace { spans, marks: vec![] }.to_json();
+        let trace = Trace { spans, marks: vec![] }.into_json();
         check(&trace);
         let shown = trace["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X").count();
         prop_assert_eq!(shown, count);
