@@ -1,6 +1,6 @@
 //! Who may call: the node's own token, and those that product owners issue to others.
 //!
-//! Issued tokens are events on the journal's stream `access`; [`book`] is what they come to. Every node reads that stream,
+//! Issued tokens are events on the journal's stream `access`; a [`Book`] is what they come to. Every node reads that stream,
 //! its own journal's or the control node's, whenever something was committed: what is issued or revoked on one node holds
 //! on all of them at once, or after one link's delay. A node that is cut off goes by what it knew last, and can do nothing
 //! that has to be recorded. A token is never written down, only its BLAKE3 digest; it has 244 random bits, so that nothing
