@@ -5,6 +5,7 @@
 //! reads the disk (journal, blobs), then what starts to work (sandbox, engines, jobs), and the listener last.
 
 mod engines;
+mod figures;
 mod join;
 mod owner;
 mod parts;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use fleet_api::{ApiState, HostNames, Tokens};
+use fleet_api::{Access, ApiState, HostNames};
 use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::cluster::{RunningNode, Standing};
 use fleet_tools::sandbox::{Sandbox, SandboxOptions};
@@ -92,7 +93,9 @@ impl Node {
         };
         let info = parts.info(&listener)?;
         let banner = parts.banner(&info, &running, control, &built.found);
+        let figures = figures::figures(engines.clone(), control.then(|| state.join("journal")));
         let loading = Loading::watch(engines);
+        let access = Access::start(built.journal.clone(), built.redactor, vec![(token, owner(&state))]);
         let api = ApiState {
             jobs: built.jobs.clone(),
             journal: built.journal,
@@ -102,7 +105,9 @@ impl Node {
             cluster: Some(running.cluster().clone()),
             node: Arc::new(info),
             readiness: loading.readiness(),
-            tokens: Tokens::single(token, owner(&state)),
+            access,
+            keeps_journal: control,
+            figures,
             hosts: HostNames::default(),
             forget: storage::forget_base(built.bases.clone()),
             options: config.api.clone(),
@@ -198,7 +203,7 @@ async fn sandbox(options: &SandboxOptions, state: &StateDir) -> anyhow::Result<S
     detected.await?.context("FLT-N005: no sandbox, so nothing can be run safely (next: fleet sandbox doctor)")
 }
 
-/// The one principal of this release: whoever can read the token. Named after the owner of the state directory.
+/// Whoever can read the node's own token. Named after the owner of the state directory.
 fn owner(state: &StateDir) -> Principal {
     Principal { name: owner::owner_of(state.path()), level: AccessLevel::Po }
 }

@@ -1,61 +1,51 @@
-//! Who calls: a bearer token, compared in constant time, stands for a principal.
+//! Who calls, and what the caller may do: a bearer token stands for a principal, whose level every route names.
 //!
 //! A token is taken from the `Authorization` header and from nowhere else: what stands in a URL ends in logs and histories.
 
-use std::sync::Arc;
-
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use fleet_runtime::auth::{AccessLevel, Principal};
-use subtle::ConstantTimeEq;
 
+use crate::access::Pass;
 use crate::error::ApiError;
+use crate::state::Shared;
 
-/// The tokens that a node knows, and whom each stands for.
-#[derive(Clone, Default)]
-pub struct Tokens(Arc<Vec<(String, Principal)>>);
+/// Where the node's figures are.
+const METRICS: &str = "/metrics";
 
-impl std::fmt::Debug for Tokens {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Never the tokens themselves: this may end in a log.
-        write!(f, "Tokens({})", self.0.len())
-    }
-}
-
-impl Tokens {
-    /// One token for one principal.
-    pub fn single(token: String, principal: Principal) -> Self {
-        Self(Arc::new(vec![(token, principal)]))
-    }
-
-    /// Several tokens.
-    pub fn new(tokens: Vec<(String, Principal)>) -> Self {
-        Self(Arc::new(tokens))
-    }
-
-    /// Whom this token stands for. Looks at every token, so that time tells nothing about which one was near.
-    fn principal(&self, shown: &str) -> Option<Principal> {
-        let mut found = None;
-        for (token, principal) in self.0.iter() {
-            if bool::from(token.as_bytes().ct_eq(shown.as_bytes())) {
-                found = Some(principal.clone());
-            }
-        }
-        found
-    }
-}
-
-/// Lets a request through only with a known token, and says who it is to those who come after.
+/// Lets a request through only with a token that holds, and says who it is to those who come after.
 pub(crate) async fn require_token(
-    State(tokens): State<Tokens>,
+    State(shared): State<Shared>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let principal =
-        bearer(request.headers()).and_then(|shown| tokens.principal(shown)).ok_or_else(ApiError::unauthorised)?;
-    request.extensions_mut().insert(principal);
+    let pass = match bearer(request.headers()) {
+        Some(shown) => shared.node.access.recognise(shown).await?,
+        None if shared.node.options.metrics_without_token && request.uri().path() == METRICS => Pass::scraper(),
+        None => return Err(ApiError::unauthorised()),
+    };
+    request.extensions_mut().insert(pass.who.clone());
+    request.extensions_mut().insert(pass);
+    Ok(next.run(request).await)
+}
+
+/// Refuses a principal who is below the level that a route needs.
+pub(crate) async fn require_level(
+    State(least): State<AccessLevel>,
+    Extension(who): Extension<Principal>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if who.level < least {
+        let (has, needs) = (who.level.as_str(), least.as_str());
+        return Err(ApiError::forbidden(
+            format!("{} has the access level {has}; this needs {needs}", who.name),
+            format!("ask a product owner for a token of that level (fleet access create NAME --level {needs})"),
+        ));
+    }
     Ok(next.run(request).await)
 }
 
@@ -63,15 +53,4 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-}
-
-/// Refuses a principal who is below the level that an action needs.
-pub(crate) fn require_level(who: &Principal, least: AccessLevel) -> Result<(), ApiError> {
-    if who.level >= least {
-        return Ok(());
-    }
-    Err(ApiError::forbidden(
-        format!("{} may look but not do this", who.name),
-        "ask someone with the needed access level",
-    ))
 }

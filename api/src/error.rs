@@ -42,7 +42,17 @@ impl ApiError {
             StatusCode::UNAUTHORIZED,
             "FLT-A401",
             "this node wants its token, as `Authorization: Bearer TOKEN`",
-            "use the token file of the node's state directory (fleet --token-file FILE)",
+            "use the token file of the node's state directory, or one with an issued token (fleet --token-file FILE)",
+        )
+    }
+
+    /// The token was this cluster's once.
+    pub fn over(what: &str) -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "FLT-A401",
+            format!("this token {what}"),
+            "ask a product owner for a new one (fleet access create NAME --level LEVEL)",
         )
     }
 

@@ -15,14 +15,13 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use fleet_actors::narrate;
-use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::progress::{Progress, ProgressItem, ProgressWatch};
 use fleet_runtime::{Envelope, JobId, Journal, Position, Seq, StreamId};
 use futures::{StreamExt, stream};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::auth::require_level;
+use crate::access::Pass;
 use crate::error::ApiError;
 use crate::plain;
 use crate::state::{HEARTBEAT, Shared};
@@ -49,18 +48,17 @@ fn yes() -> bool {
 /// `GET /api/v1/jobs/{id}/events`
 pub(crate) async fn follow(
     State(shared): State<Shared>,
-    Extension(who): Extension<Principal>,
+    Extension(pass): Extension<Pass>,
     Path(id): Path<String>,
     Query(how): Query<How>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    require_level(&who, AccessLevel::Viewer)?;
     let record = crate::jobs::find(&shared, &id).await?;
     let after = last_seen(&headers)?;
     let permit = Arc::clone(&shared.followers)
         .try_acquire_owned()
         .map_err(|_| ApiError::busy("as many followers as the node serves are connected"))?;
-    let mut follower = Follower::new(&shared, &record.id, after, permit);
+    let mut follower = Follower::new(&shared, &record.id, after, Leave { pass, _permit: permit });
     follower.stay = how.follow;
     let mut first = None;
     if record.ended_at.is_some() {
@@ -109,11 +107,18 @@ struct Follower {
     committed: watch::Receiver<Position>,
     progress: ProgressWatch,
     closing: watch::Receiver<bool>,
+    leave: Leave,
+}
+
+/// What lets a client follow.
+struct Leave {
+    /// A stream ends with the token that opened it.
+    pass: Pass,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Follower {
-    fn new(shared: &Shared, job: &JobId, after: Option<u64>, permit: OwnedSemaphorePermit) -> Self {
+    fn new(shared: &Shared, job: &JobId, after: Option<u64>, leave: Leave) -> Self {
         Self {
             journal: Arc::clone(&shared.node.journal),
             stream: StreamId::job(job),
@@ -126,7 +131,7 @@ impl Follower {
             committed: shared.node.journal.committed(),
             progress: shared.node.progress.watch(),
             closing: shared.closing.clone(),
-            _permit: permit,
+            leave,
         }
     }
 
@@ -176,6 +181,7 @@ impl Follower {
                     return if changed.is_ok() { Woken::Look } else { Woken::Close };
                 }
                 _ = self.closing.changed() => return Woken::Close,
+                () = self.leave.pass.over() => return Woken::Close,
                 heard = self.progress.next() => match heard {
                     Some(ProgressItem::Progress(told)) if told.job == self.job => return Woken::Tell(told),
                     // Of another job, or missed because this client was slow: progress is told in passing.

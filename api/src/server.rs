@@ -1,20 +1,20 @@
-//! The listener: which path leads where, and what every request passes before it gets there
-//! (bound on requests → host and origin → token → deadline → handler).
+//! The listener: what every request passes before it gets to its handler
+//! (bound on requests → host and origin → token → deadline → access level → handler).
 
 use std::future::Future;
 use std::io;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::error::ApiError;
-use crate::state::{ApiState, MAX_JSON_BYTES, REQUEST_DEADLINE, Shared};
-use crate::{approvals, auth, blobs, cluster, events, jobs, node, origin, results};
+use crate::state::{ApiState, REQUEST_DEADLINE, Shared};
+use crate::{auth, node, origin, routes};
 
 /// Serves until `shutdown` resolves; then takes no more requests, ends the streams and lets the rest finish.
 pub async fn serve(
@@ -34,41 +34,18 @@ pub async fn serve(
 }
 
 fn router(shared: Shared) -> Router {
-    let quick = Router::new()
-        .route("/jobs", get(jobs::list).post(jobs::submit))
-        .route("/jobs/{id}", get(jobs::status).delete(jobs::delete))
-        .route("/jobs/{id}/stop", post(jobs::stop))
-        .route("/jobs/{id}/report", get(results::report))
-        .route("/jobs/{id}/result", get(results::result))
-        .route("/jobs/{id}/patches/{attempt}", get(results::patch))
-        .route("/approvals", get(approvals::list))
-        .route("/approvals/{id}", post(approvals::decide))
-        .route("/node", get(node::info))
-        .route("/nodes", get(cluster::nodes))
-        .route("/nodes/invitations", post(cluster::invite))
-        .route("/nodes/{name}", get(cluster::explain_node))
-        .route("/nodes/{name}/drain", post(cluster::drain))
-        .route("/actors", get(cluster::actors))
-        .route("/actor", get(cluster::explain_actor))
-        .route("/actor/stop", post(cluster::stop_actor))
-        .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
-        .layer(from_fn(within_deadline));
-    let long = Router::new()
-        .route("/blobs", post(blobs::put))
-        .route("/jobs/{id}/events", get(events::follow))
-        .layer(DefaultBodyLimit::disable());
-    let api = quick.merge(long).layer(from_fn_with_state(shared.node.tokens.clone(), auth::require_token));
-    Router::new()
-        .nest("/api/v1", api)
+    routes::guarded()
+        .layer(from_fn_with_state(shared.clone(), auth::require_token))
         .route("/healthz", get(node::health))
         .route("/readyz", get(node::ready))
+        .route("/openapi.json", get(routes::openapi))
         .fallback(no_such_path)
         .layer(from_fn_with_state(shared.node.hosts.clone(), origin::check_origin))
         .layer(from_fn_with_state(shared.clone(), within_bound))
         .with_state(shared)
 }
 
-async fn within_deadline(request: Request, next: Next) -> Result<Response, ApiError> {
+pub(crate) async fn within_deadline(request: Request, next: Next) -> Result<Response, ApiError> {
     tokio::time::timeout(REQUEST_DEADLINE, next.run(request)).await.map_err(|_| ApiError::deadline())
 }
 

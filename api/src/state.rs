@@ -10,9 +10,10 @@ use fleet_runtime::job::Jobs;
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::{JobId, Journal};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
-use crate::auth::Tokens;
+use crate::access::Access;
+use crate::metrics::{Figures, Tally};
 use crate::origin::HostNames;
 use crate::wire::{NodeInfo, Readiness};
 
@@ -24,11 +25,14 @@ pub struct ApiOptions {
     pub max_requests: usize,
     /// Followers of job streams at once. Each holds a connection. Default 64.
     pub max_followers: usize,
+    /// Whether `/metrics` is shown to whoever asks from an allowed host, without a token. Names of nodes, tools and engines
+    /// are on it, nothing of what jobs are about. Default false: it needs a token of level viewer.
+    pub metrics_without_token: bool,
 }
 
 impl Default for ApiOptions {
     fn default() -> Self {
-        Self { max_requests: 256, max_followers: 64 }
+        Self { max_requests: 256, max_followers: 64, metrics_without_token: false }
     }
 }
 
@@ -64,9 +68,13 @@ pub struct ApiState {
     /// What isn't ready yet.
     pub readiness: watch::Receiver<Readiness>,
     /// Whom each token stands for.
-    pub tokens: Tokens,
+    pub access: Access,
     /// The names that the node answers to.
     pub hosts: HostNames,
+    /// Whether this is the node that keeps the journal, and so the one that shows figures of the whole cluster.
+    pub keeps_journal: bool,
+    /// Adds to `/metrics` what only the node's composition knows.
+    pub figures: Figures,
     /// Removes what the node keeps of a job outside the journal and the blobs.
     pub forget: Forget,
     /// Bounds.
@@ -80,6 +88,7 @@ pub(crate) struct Shared {
     pub requests: Arc<Semaphore>,
     pub followers: Arc<Semaphore>,
     pub closing: watch::Receiver<bool>,
+    pub tally: Arc<Mutex<Tally>>,
 }
 
 impl Shared {
@@ -87,6 +96,7 @@ impl Shared {
         Self {
             requests: Arc::new(Semaphore::new(node.options.max_requests)),
             followers: Arc::new(Semaphore::new(node.options.max_followers)),
+            tally: Arc::new(Mutex::new(Tally::after(*node.journal.committed().borrow()))),
             node,
             closing,
         }

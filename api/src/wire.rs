@@ -2,7 +2,11 @@
 //!
 //! Additive only: a field is never renamed or taken away, a new one has a default.
 
-use fleet_runtime::{Envelope, Timestamp};
+use fleet_actors::gate::Approval;
+use fleet_runtime::auth::AccessLevel;
+use fleet_runtime::cluster::ActorExplanation;
+use fleet_runtime::job::JobRecord;
+use fleet_runtime::{Author, Envelope, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The header that makes a submit safe to repeat.
@@ -156,4 +160,86 @@ pub struct Readiness {
     pub ready: bool,
     /// What isn't there yet.
     pub waiting_for: Vec<String>,
+}
+
+/// `POST /api/v1/access`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AccessBody {
+    /// Whom the token is for; it stands in the records of what is done with it.
+    pub name: String,
+    /// What that person may do.
+    pub level: AccessLevel,
+    /// For how long; without end if absent.
+    #[serde(default)]
+    pub expires_in_seconds: Option<u64>,
+}
+
+/// Answer of `POST /api/v1/access`: the only time that the token is shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessGrant {
+    /// A secret.
+    pub token: String,
+    /// What is kept of it.
+    pub access: AccessRecord,
+}
+
+impl std::fmt::Debug for AccessGrant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the token: this may end in a log.
+        write!(f, "AccessGrant({})", self.access.name)
+    }
+}
+
+/// A token that was issued, without the token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessRecord {
+    /// Whom it is for.
+    pub name: String,
+    /// What that person may do.
+    pub level: AccessLevel,
+    /// Whether it holds.
+    pub state: AccessState,
+    /// Who issued it.
+    pub issued_by: Author,
+    /// When.
+    pub issued_at: Timestamp,
+    /// When it stops to hold by itself.
+    pub expires_at: Option<Timestamp>,
+    /// When it was taken back.
+    pub revoked_at: Option<Timestamp>,
+}
+
+/// Whether a token holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccessState {
+    /// It does.
+    Valid,
+    /// Its time is over.
+    Expired,
+    /// It was taken back.
+    Revoked,
+}
+
+/// `GET /api/v1/jobs/{id}/explain`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobExplanation {
+    /// The job; its `why` says why it is in its state.
+    pub job: JobRecord,
+    /// What it did last.
+    pub last: Option<Told>,
+    /// Gates of it that wait for a person.
+    pub waits_for: Vec<Approval>,
+    /// Where its run is or is to be, and why; absent where the job has ended or waits for its turn.
+    pub runner: Option<ActorExplanation>,
+}
+
+/// An event in one line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// When.
+    pub at: Timestamp,
+    /// What, escaped.
+    pub line: String,
 }

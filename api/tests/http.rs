@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fleet_actors::gate::Approvals;
-use fleet_api::wire::{BlobStored, NodeInfo, Readiness};
-use fleet_api::{ApiOptions, ApiState, ErrorBody, HostNames, Tokens};
+use fleet_api::wire::{AccessGrant, AccessRecord, AccessState, BlobStored, JobExplanation, NodeInfo, Readiness};
+use fleet_api::{Access, ApiOptions, ApiState, ErrorBody, HostNames, Route};
 use fleet_runtime::actor::System;
 use fleet_runtime::auth::{AccessLevel, Principal};
-use fleet_runtime::job::{JobContext, JobError, JobKind, JobOutcome, JobRecord, Jobs, JobsOptions, JobsPorts};
+use fleet_runtime::job::{
+    JobContext, JobError, JobKind, JobOutcome, JobRecord, JobState, Jobs, JobsOptions, JobsPorts,
+};
 use fleet_runtime::progress::{Progress, ProgressBus};
 use fleet_runtime::{
     Author, BlobOptions, BlobStore, Blobs, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId, SqliteJournal,
@@ -25,6 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
 
 const PO: &str = "token-of-the-product-owner-0123456789";
+const OPERATOR: &str = "token-of-an-operator-who-submits-0123";
 const VIEWER: &str = "token-of-a-viewer-who-only-looks-0123";
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -84,6 +87,8 @@ impl TestNode {
         let journal = Arc::new(journal);
         let limit = BlobOptions { max_bytes: "64KiB".parse().unwrap() };
         let blobs = Blobs::alone(BlobStore::open(&dir.path().join("blobs"), limit).unwrap()).await.unwrap();
+        // No job is there yet that would need one: from now on what nobody holds is removed.
+        blobs.retain_only(Vec::new());
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let (progress, go_on) = (ProgressBus::new(), Arc::new(Notify::new()));
         let ports = JobsPorts {
@@ -103,14 +108,21 @@ impl TestNode {
             journal: journal.clone(),
             blobs,
             progress: progress.clone(),
-            approvals: Approvals::start(&system, journal).await.unwrap(),
+            approvals: Approvals::start(&system, journal.clone()).await.unwrap(),
             cluster: None,
             node: Arc::new(info(&url)),
             readiness,
-            tokens: Tokens::new(vec![
-                (PO.into(), person("anna", AccessLevel::Po)),
-                (VIEWER.into(), person("vera", AccessLevel::Viewer)),
-            ]),
+            access: Access::start(
+                journal,
+                Arc::new(NoSecrets),
+                vec![
+                    (PO.into(), person("anna", AccessLevel::Po)),
+                    (OPERATOR.into(), person("olga", AccessLevel::Operator)),
+                    (VIEWER.into(), person("vera", AccessLevel::Viewer)),
+                ],
+            ),
+            keeps_journal: true,
+            figures: Arc::new(|_| {}),
             hosts: HostNames::default(),
             forget: Arc::new(|_| {}),
             options,
@@ -249,17 +261,82 @@ async fn a_caller_without_a_known_token_is_told_nothing_but_how_to_show_one() {
     }
 }
 
+/// What a request to this route comes to, with nothing in it.
+async fn status_of(node: &TestNode, route: &Route, token: Option<&str>) -> StatusCode {
+    let path = route.path.replace("{id}", "k3m9x2p7qa").replace("{name}", "nobody").replace("{attempt}", "1");
+    let method: Method = route.method.parse().unwrap();
+    let request = node.http.request(method, format!("{}{path}", node.url));
+    let request = token.into_iter().fold(request, RequestBuilder::bearer_auth);
+    request.send().await.unwrap().status()
+}
+
 #[tokio::test]
-async fn a_viewer_may_look_and_not_touch() {
+async fn every_route_lets_those_through_who_have_its_level_and_nobody_else() {
     let node = TestNode::start().await;
-    let job = node.submitted(json!({ "steps": 1, "hold": true })).await;
-    let as_viewer =
-        |method, path: &str| node.http.request(method, format!("{}/api/v1{path}", node.url)).bearer_auth(VIEWER);
-    assert_eq!(as_viewer(Method::GET, "/jobs").send().await.unwrap().status(), StatusCode::OK);
-    let stop = as_viewer(Method::POST, &format!("/jobs/{}/stop", job.id)).json(&json!({}));
-    refusal(stop.send().await.unwrap(), StatusCode::FORBIDDEN).await;
-    let upload = as_viewer(Method::POST, "/blobs").body("x");
-    refusal(upload.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    let levels = [(VIEWER, AccessLevel::Viewer), (OPERATOR, AccessLevel::Operator), (PO, AccessLevel::Po)];
+    for route in fleet_api::routes() {
+        let bare = status_of(&node, &route, None).await;
+        let Some(least) = route.level else {
+            assert_eq!(bare, StatusCode::OK, "{route:?}");
+            continue;
+        };
+        assert_eq!(bare, StatusCode::UNAUTHORIZED, "{route:?}");
+        for (token, level) in levels {
+            let status = status_of(&node, &route, Some(token)).await;
+            let let_through = status != StatusCode::FORBIDDEN && status != StatusCode::METHOD_NOT_ALLOWED;
+            assert_eq!(let_through, level >= least, "{level:?} at {route:?}: {status}");
+        }
+    }
+}
+
+/// Written by hand, so that a level that is changed is changed here too.
+#[test]
+fn looking_is_for_viewers_doing_for_operators_and_deciding_for_product_owners() {
+    let table: Vec<String> = fleet_api::routes()
+        .iter()
+        .filter(|route| route.method != "GET" || route.level != Some(AccessLevel::Viewer))
+        .map(|route| format!("{} {} {}", route.level.map_or("anyone", AccessLevel::as_str), route.method, route.path))
+        .collect();
+    insta::assert_snapshot!(table.join("\n"));
+}
+
+#[tokio::test]
+async fn a_refusal_names_the_level_that_is_needed() {
+    let node = TestNode::start().await;
+    let upload = node.http.post(format!("{}/api/v1/blobs", node.url)).bearer_auth(VIEWER).body("x");
+    let said = refusal(upload.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+    assert!(said.message.contains("vera") && said.message.contains("viewer") && said.message.contains("operator"));
+    assert!(said.remedy.contains("fleet access create NAME --level operator"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_token_that_is_issued_opens_what_its_level_allows_until_it_is_revoked() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    let wanted = json!({ "name": "otto", "level": "operator", "expires_in_seconds": 3600 });
+    let issue = || node.request(Method::POST, "/api/v1/access").json(&wanted).send();
+    let grant: AccessGrant = issue().await.unwrap().json().await.unwrap();
+    assert_eq!((grant.access.state, grant.access.issued_by), (AccessState::Valid, Author::Person("anna".into())));
+    refusal(issue().await.unwrap(), StatusCode::CONFLICT).await;
+
+    let as_otto =
+        |method, path: &str| node.http.request(method, format!("{}{path}", node.url)).bearer_auth(&grant.token);
+    let path = format!("/api/v1/jobs/{job}/events");
+    let mut follower = Follower::new(as_otto(Method::GET, &path).send().await.unwrap());
+    follower.until("job.started").await;
+    let more = as_otto(Method::POST, "/api/v1/access").json(&wanted);
+    refusal(more.send().await.unwrap(), StatusCode::FORBIDDEN).await;
+
+    let revoke = || node.request(Method::DELETE, "/api/v1/access/otto").send();
+    assert_eq!(revoke().await.unwrap().json::<AccessRecord>().await.unwrap().state, AccessState::Revoked);
+    refusal(revoke().await.unwrap(), StatusCode::NOT_FOUND).await;
+    let gone = refusal(as_otto(Method::GET, "/api/v1/jobs").send().await.unwrap(), StatusCode::UNAUTHORIZED).await;
+    assert!(gone.message.contains("revoked"), "{gone:?}");
+    assert_eq!(follower.next().await, None, "a stream ends with the token that opened it");
+
+    let all: Vec<AccessRecord> = node.get("/api/v1/access").await.json().await.unwrap();
+    let seen: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.level, one.state)).collect();
+    assert_eq!(seen, [("otto", AccessLevel::Operator, AccessState::Revoked)]);
 }
 
 #[tokio::test]
@@ -446,4 +523,155 @@ async fn a_closing_node_ends_its_streams_and_itself() {
     drop(node.http);
     tokio::time::timeout(DEADLINE, node.served).await.unwrap().unwrap().unwrap();
     node.system.shutdown().await;
+}
+
+/// A sample of a page in the text format of Prometheus: name with labels, and value.
+fn samples(page: &str) -> Vec<(String, f64)> {
+    let mut family = None;
+    let mut seen = std::collections::BTreeSet::new();
+    let mut samples = Vec::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(fleet_api::metrics::names::ALL.iter().any(|m| m.name == name && m.kind.as_str() == kind), "{line}");
+            assert!(seen.insert(name.to_owned()), "{name} comes twice");
+            family = Some(name);
+        } else if !line.starts_with("# HELP ") {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            let name = series.split('{').next().unwrap();
+            let suffix = name.strip_prefix(family.unwrap()).unwrap_or_else(|| panic!("{line} is in another's place"));
+            assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line}");
+            assert!(series == name || (series.ends_with("\"}") && series[name.len()..].starts_with('{')), "{line}");
+            samples.push((series.to_owned(), value.parse().unwrap()));
+        }
+    }
+    samples
+}
+
+#[tokio::test]
+async fn the_figures_are_in_prometheus_format_and_count_what_has_happened() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 2 })).await.id.to_string();
+    node.follow(&job, None).await.until("job.ended").await;
+    let response = node.get("/metrics").await;
+    assert_eq!(response.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let samples = samples(&response.text().await.unwrap());
+    let value = |series: &str| samples.iter().find(|(name, _)| name == series).map(|(_, value)| *value);
+    assert_eq!(value("fleet_jobs{state=\"succeeded\"}"), Some(1.0));
+    assert_eq!(value("fleet_jobs{state=\"queued\"}"), Some(0.0));
+    assert_eq!(value("fleet_jobs_ended_total{state=\"succeeded\"}"), Some(1.0));
+    assert_eq!(value("fleet_journal_appended_events_total{kind=\"steps.step\"}"), Some(2.0));
+    assert_eq!(value("fleet_job_queue_wait_seconds_count"), Some(1.0));
+    assert_eq!(value("fleet_metrics_behind_events"), Some(0.0));
+    assert_eq!(value("fleet_http_requests_active"), Some(1.0));
+    let again = node.get("/metrics").await.text().await.unwrap();
+    assert!(again.contains("fleet_jobs_ended_total{state=\"succeeded\"} 1\n"), "counted twice");
+}
+
+#[tokio::test]
+async fn figures_need_a_token_unless_the_configuration_says_otherwise() {
+    let closed = TestNode::start().await;
+    let open = TestNode::with(ApiOptions { metrics_without_token: true, ..ApiOptions::default() }).await;
+    let bare = |node: &TestNode, path: &str| node.http.get(format!("{}{path}", node.url)).send();
+    assert_eq!(bare(&closed, "/metrics").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(bare(&open, "/metrics").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(bare(&open, "/api/v1/jobs").await.unwrap().status(), StatusCode::UNAUTHORIZED);
+}
+
+/// Whether a value is as a schema of the document says; a field that the schema hasn't is a fault too.
+fn fits(document: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(name) = schema["$ref"].as_str() {
+        return fits(document, document.pointer(&name[1..]).unwrap(), value, at);
+    }
+    if let Some(any) = schema["anyOf"].as_array() {
+        return if value.is_null() {
+            assert_eq!(any[1]["type"], "null", "{at}")
+        } else {
+            fits(document, &any[0], value, at)
+        };
+    }
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(n) if n.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let wanted = match &schema["type"] {
+        Value::Null => return,
+        Value::Array(several) => several.clone(),
+        one => vec![one.clone()],
+    };
+    assert!(wanted.iter().any(|wanted| wanted == kind), "{at} is {value}, not {wanted:?}");
+    if let Some(values) = schema["enum"].as_array() {
+        assert!(values.contains(value), "{at} is {value}");
+    }
+    for (n, item) in value.as_array().into_iter().flatten().enumerate() {
+        fits(document, &schema["items"], item, &format!("{at}[{n}]"));
+    }
+    let (Some(properties), Some(fields)) = (schema["properties"].as_object(), value.as_object()) else { return };
+    for (name, field) in fields {
+        let schema = properties.get(name).unwrap_or_else(|| panic!("{at}.{name} isn't in the document"));
+        fits(document, schema, field, &format!("{at}.{name}"));
+    }
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(fields.contains_key(name.as_str().unwrap()), "{at} has no {name}");
+    }
+}
+
+#[tokio::test]
+async fn answers_are_as_the_openapi_document_says() {
+    let node = TestNode::start().await;
+    let document: Value =
+        node.http.get(format!("{}/openapi.json", node.url)).send().await.unwrap().json().await.unwrap();
+    let over = node.submitted(json!({ "steps": 1 })).await.id.to_string();
+    node.follow(&over, None).await.until("job.ended").await;
+    let open = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    let check = async |request: RequestBuilder, method: &str, path: &str, status: &str| {
+        let response = request.send().await.unwrap();
+        let answers = &document["paths"][path][method]["responses"];
+        let known = answers.get(status).unwrap_or(&document["components"]["responses"]["Error"]);
+        let ok = response.status().is_success();
+        assert_eq!(ok, status != "default", "{method} {path}: {}", response.status());
+        fits(&document, &known["content"]["application/json"]["schema"], &response.json().await.unwrap(), path);
+    };
+    let get = |path: &str| node.request(Method::GET, path);
+    check(get("/api/v1/jobs"), "get", "/api/v1/jobs", "200").await;
+    for job in [&over, &open] {
+        check(get(&format!("/api/v1/jobs/{job}")), "get", "/api/v1/jobs/{id}", "200").await;
+        check(get(&format!("/api/v1/jobs/{job}/explain")), "get", "/api/v1/jobs/{id}/explain", "200").await;
+        check(get(&format!("/api/v1/timeline?job={job}")), "get", "/api/v1/timeline", "200").await;
+    }
+    check(get("/api/v1/timeline"), "get", "/api/v1/timeline", "200").await;
+    check(get("/api/v1/node"), "get", "/api/v1/node", "200").await;
+    check(get("/api/v1/approvals"), "get", "/api/v1/approvals", "200").await;
+    check(get("/readyz"), "get", "/readyz", "200").await;
+    check(get("/api/v1/jobs/none"), "get", "/api/v1/jobs/{id}", "default").await;
+    check(get("/api/v1/nodes"), "get", "/api/v1/nodes", "default").await;
+    let upload = node.request(Method::POST, "/api/v1/blobs").body("x");
+    check(upload, "post", "/api/v1/blobs", "201").await;
+    let issue = node.request(Method::POST, "/api/v1/access").json(&json!({ "name": "otto", "level": "viewer" }));
+    check(issue, "post", "/api/v1/access", "201").await;
+    check(get("/api/v1/access"), "get", "/api/v1/access", "200").await;
+    let revoke = node.request(Method::DELETE, "/api/v1/access/otto");
+    check(revoke, "delete", "/api/v1/access/{name}", "200").await;
+    let stop = node.request(Method::POST, &format!("/api/v1/jobs/{open}/stop")).json(&json!({}));
+    check(stop, "post", "/api/v1/jobs/{id}/stop", "200").await;
+}
+
+#[tokio::test]
+async fn explain_says_why_a_job_is_as_it_is_and_what_it_did_last() {
+    let node = TestNode::start().await;
+    let job = node.submitted(json!({ "steps": 1, "hold": true })).await.id.to_string();
+    node.follow(&job, None).await.until("job.started").await;
+    let path = format!("/api/v1/jobs/{job}/explain");
+    let explained: JobExplanation = node.get(&path).await.json().await.unwrap();
+    assert_eq!((explained.job.state, explained.waits_for.len()), (JobState::Running, 0));
+    assert!(explained.last.unwrap().line.contains("started"), "its last line is that it started");
+    node.go_on.notify_one();
+    node.follow(&job, None).await.until("job.ended").await;
+    let explained: JobExplanation = node.get(&path).await.json().await.unwrap();
+    assert_eq!(explained.job.why.as_deref(), Some("all steps taken"));
 }

@@ -16,6 +16,20 @@ pub enum AccessLevel {
     Po,
 }
 
+impl AccessLevel {
+    /// All of them, the least first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Po];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+            Self::Po => "po",
+        }
+    }
+}
+
 /// A person who has been recognised.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 pub struct Principal {

@@ -1,9 +1,10 @@
 //! The command line of `fleet`, as clap reads it. Only shapes and help texts; what a command does is in its own module.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::exit::Exit;
 
@@ -35,9 +36,9 @@ pub struct Global {
     /// The node's state directory (default: $XDG_STATE_HOME/fleet or ~/.local/state/fleet).
     #[arg(long, global = true, env = "FLEET_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// What stdout carries: a table for people or JSON for programs.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub output: Format,
+    /// What stdout carries: a table for people or JSON for programs. `timeline` takes a file instead.
+    #[arg(short, long, global = true, value_parser = OutputParser, default_value = "table")]
+    pub output: Output,
     /// No colours (NO_COLOR does the same).
     #[arg(long, global = true)]
     pub no_color: bool,
@@ -46,13 +47,59 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// What stdout carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// For people.
+/// Where data goes, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// To stdout, for people.
     Table,
-    /// For programs.
+    /// To stdout, for programs.
     Json,
+    /// Into this file; only where a command says that it writes one.
+    File(PathBuf),
+}
+
+/// Reads [`Output`]: what isn't the name of a form is a file's, if it ends in `.json`.
+#[derive(Debug, Clone, Copy)]
+pub struct OutputParser;
+
+impl TypedValueParser for OutputParser {
+    type Value = Output;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Output, clap::Error> {
+        let file = Path::new(value);
+        match value.to_str() {
+            Some("table") => Ok(Output::Table),
+            Some("json") => Ok(Output::Json),
+            _ if file.extension().is_some_and(|end| end == "json") => Ok(Output::File(file.to_owned())),
+            // Says which values there are.
+            _ => PossibleValuesParser::new(["table", "json"]).parse_ref(command, arg, value).map(|_| Output::Table),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let table = PossibleValue::new("table").help("For people");
+        let json = PossibleValue::new("json").help("For programs");
+        Some(Box::new([table, json].into_iter()))
+    }
+}
+
+impl Cli {
+    /// Refuses what each part allows and the whole doesn't.
+    pub fn check(self) -> Result<Self, clap::Error> {
+        let writes = matches!(self.command, Command::Timeline { .. });
+        match &self.global.output {
+            Output::File(file) if !writes => {
+                let said = format!("--output {} is a file, and only `fleet timeline` writes one", file.display());
+                Err(Self::command().error(clap::error::ErrorKind::InvalidValue, said))
+            }
+            _ => Ok(self),
+        }
+    }
 }
 
 /// What to do.
@@ -72,6 +119,14 @@ pub enum Command {
     /// List, explain and stop the actors of the cluster.
     #[command(subcommand)]
     Actor(ActorCommand),
+    /// Write what jobs, agents, actors and nodes did when, as a Chrome trace (opens in ui.perfetto.dev).
+    Timeline {
+        /// Only this job.
+        job: Option<String>,
+    },
+    /// Issue, list and revoke tokens for others.
+    #[command(subcommand)]
+    Access(AccessCommand),
     /// Fetch and check models on this machine.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -111,6 +166,11 @@ pub enum JobCommand {
     },
     /// Show one job and why it is where it is.
     Status {
+        /// The job.
+        job: String,
+    },
+    /// Say why a job waits, or what it does: its gates, its last step, and the place of its run.
+    Explain {
         /// The job.
         job: String,
     },
@@ -299,6 +359,44 @@ pub struct ActorList {
     pub all: bool,
 }
 
+/// `fleet access …`
+#[derive(Debug, Subcommand)]
+pub enum AccessCommand {
+    /// Issue a token and print it, this once; whoever has it uses it with --token-file.
+    Create {
+        /// Whom it is for; stands in the records of what is done with it.
+        name: String,
+        /// What it allows.
+        #[arg(long, value_enum)]
+        level: Level,
+        /// How long it holds, for example 30d (default: until it is revoked).
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+    },
+    /// List the tokens that were issued, without the tokens.
+    List {
+        /// Those that don't hold any more too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// Take a token back, at once and on all nodes.
+    Revoke {
+        /// Whom it was for.
+        name: String,
+    },
+}
+
+/// What a token allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Level {
+    /// Sees.
+    Viewer,
+    /// Submits and stops.
+    Operator,
+    /// Decides at the gates, invites nodes, and issues tokens.
+    Po,
+}
+
 /// `fleet model …`
 #[derive(Debug, Subcommand)]
 pub enum ModelCommand {
@@ -329,12 +427,10 @@ pub enum SandboxCommand {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]
-    use clap::{CommandFactory, Parser};
-
     use super::*;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split_whitespace())
+        Cli::try_parse_from(line.split_whitespace())?.check()
     }
 
     #[test]
@@ -349,7 +445,7 @@ mod tests {
              --max-tokens 9000 --idempotency-key k --detach -o json",
         )
         .unwrap();
-        assert_eq!(cli.global.output, Format::Json);
+        assert_eq!(cli.global.output, Output::Json);
         let Command::Job(JobCommand::Submit(submit)) = cli.command else { panic!("not a submit") };
         assert_eq!(submit.approve_with, ApproveWith::PolicyAuto);
         assert_eq!((submit.proposals, submit.max_tokens), (Some(4), Some(9000)));
@@ -363,6 +459,15 @@ mod tests {
         assert!(cli.global.quiet);
         let Command::Job(JobCommand::List { state }) = cli.command else { panic!("not a list") };
         assert_eq!(state, ["running", "waiting"]);
+    }
+
+    #[test]
+    fn only_a_timeline_is_written_to_the_file_that_output_names() {
+        let cli = parse("fleet timeline k3m9x2p7qa -o trace.json").unwrap();
+        assert_eq!(cli.global.output, Output::File("trace.json".into()));
+        for line in ["fleet job list -o trace.json", "fleet timeline -o trace.svg", "fleet status -o yaml"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
     }
 
     #[test]

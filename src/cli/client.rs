@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use fleet_actors::gate::Approval;
 use fleet_api::ErrorBody;
 use fleet_api::wire::{
-    BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, NodeInfo, StopBody, SubmitBody, Verdict,
+    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation,
+    JobExplanation, NodeInfo, StopBody, SubmitBody, Verdict,
 };
 use fleet_runtime::cluster::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use fleet_runtime::job::JobRecord;
@@ -107,6 +108,17 @@ impl Client {
     /// One job.
     pub async fn job(&self, id: &str) -> Result<JobRecord, Failure> {
         self.get(&format!("/jobs/{}", part(id))).await
+    }
+
+    /// A job, and why it is as it is.
+    pub async fn explain_job(&self, id: &str) -> Result<JobExplanation, Failure> {
+        self.get(&format!("/jobs/{}/explain", part(id))).await
+    }
+
+    /// What was done when, as a Chrome trace.
+    pub async fn timeline(&self, job: Option<&str>) -> Result<serde_json::Value, Failure> {
+        let which = job.map(|id| format!("?job={}", part(id))).unwrap_or_default();
+        self.get(&format!("/timeline{which}")).await
     }
 
     /// Submits; repeating it with the same key gives the same job.
@@ -214,6 +226,21 @@ impl Client {
     /// Ends an actor for good.
     pub async fn stop_actor(&self, key: &str) -> Result<serde_json::Value, Failure> {
         self.ask(self.request(Method::POST, &format!("/actor/stop?key={}", part(key)))).await
+    }
+
+    /// Issues a token.
+    pub async fn issue(&self, body: &AccessBody) -> Result<AccessGrant, Failure> {
+        self.post("/access", body).await
+    }
+
+    /// The tokens that were issued.
+    pub async fn access(&self) -> Result<Vec<AccessRecord>, Failure> {
+        self.get("/access").await
+    }
+
+    /// Takes a token back.
+    pub async fn revoke(&self, name: &str) -> Result<AccessRecord, Failure> {
+        self.ask(self.request(Method::DELETE, &format!("/access/{}", part(name)))).await
     }
 
     /// Opens a job's event stream after the event with this id.

@@ -27,6 +27,7 @@ pub async fn run(global: &Global, terminal: &Terminal, command: &JobCommand) -> 
         JobCommand::Submit(_) => Ok(Exit::Ok),
         JobCommand::List { state } => list(&client, terminal, state).await,
         JobCommand::Status { job } => status(&client, terminal, job).await,
+        JobCommand::Explain { job } => super::explain::run(&client, terminal, job).await,
         JobCommand::Logs { job, follow } => logs(&client, terminal, job, *follow).await,
         JobCommand::Wait(args) => wait(global, &client, terminal, args).await,
         JobCommand::Stop { job, reason } => stop(&client, terminal, job, reason).await,

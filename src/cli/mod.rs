@@ -3,12 +3,14 @@
 //! stdout carries data and nothing else; everything meant for the person goes to stderr. What a command does is in the
 //! module of its name; [`exit`] has the exit codes, [`failure`] what is said when something can't be done.
 
+mod access;
 mod actor;
 mod approval;
 pub mod args;
 mod client;
 mod completion;
 pub mod exit;
+mod explain;
 pub mod failure;
 mod finish;
 mod follow;
@@ -22,6 +24,7 @@ mod status;
 mod submit;
 mod table;
 mod terminal;
+mod timeline;
 mod version;
 mod watch;
 
@@ -36,7 +39,7 @@ use terminal::Terminal;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::parse().check().unwrap_or_else(|wrong| wrong.exit());
     let terminal = Terminal::new(&cli.global);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
@@ -68,6 +71,8 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Status => status::run(global, terminal).await,
         Command::Node(command) => node::run(global, terminal, command).await,
         Command::Actor(command) => actor::run(global, terminal, command).await,
+        Command::Timeline { job } => timeline::run(global, terminal, job.as_deref()).await,
+        Command::Access(command) => access::run(global, terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),

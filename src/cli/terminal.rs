@@ -8,15 +8,15 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
-use super::args::{Format, Global};
+use super::args::{Global, Output};
 use super::exit::Exit;
 use super::failure::Failure;
 
 /// How this run of the program writes.
 #[derive(Debug, Clone)]
 pub struct Terminal {
-    /// What stdout carries.
-    pub format: Format,
+    /// What stdout carries: JSON, or text for people.
+    json: bool,
     colour: bool,
     quiet: bool,
 }
@@ -36,7 +36,7 @@ impl Terminal {
         let no_color = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         Self {
-            format: global.output,
+            json: global.output == Output::Json,
             colour: !global.no_color && !no_color && !dumb && io::stderr().is_terminal(),
             quiet: global.quiet,
         }
@@ -44,7 +44,7 @@ impl Terminal {
 
     /// Whether data goes out as JSON.
     pub fn json_wanted(&self) -> bool {
-        self.format == Format::Json
+        self.json
     }
 
     /// Whether a spinner may be drawn on stderr.

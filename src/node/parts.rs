@@ -46,6 +46,7 @@ pub(super) struct Parts<'a> {
 pub(super) struct Built {
     pub(super) jobs: Jobs,
     pub(super) journal: Arc<dyn Journal>,
+    pub(super) redactor: Arc<SecretRedactor>,
     pub(super) blobs: Blobs,
     pub(super) progress: ProgressBus,
     pub(super) approvals: Approvals,
@@ -256,7 +257,7 @@ impl Means {
     }
 
     fn built(self, jobs: Jobs, progress: ProgressBus, bases: PathBuf, relay: Option<Relay>) -> Built {
-        let Self { journal, blobs, approvals, .. } = self;
-        Built { jobs, journal, blobs, progress, approvals, bases, relay, found: Vec::new() }
+        let Self { journal, redactor, blobs, approvals, .. } = self;
+        Built { jobs, journal, redactor, blobs, progress, approvals, bases, relay, found: Vec::new() }
     }
 }
