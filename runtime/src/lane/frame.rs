@@ -3,7 +3,7 @@
 //! `len u32 | crc32c u32 | kind u8 | flags u8 | 0 u16 | channel u32 | seq u32 | head u32 | port u64 | body`, little endian.
 //! The checksum is over all but itself. What `seq`, `head` and `port` mean depends on the kind.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::LaneError;
 
@@ -25,7 +25,7 @@ pub(super) enum Kind {
     Refused = 5,
     /// `seq` messages of a channel were taken, of `port` bytes together.
     Credit = 6,
-    /// A large message or answer begins; the body is its length, and it follows in chunks.
+    /// A message or answer of more than one chunk begins; the body is its length, and it follows in chunks.
     Begin = 7,
     Chunk = 8,
     /// A channel that nothing is on the way in ends.
@@ -51,7 +51,7 @@ impl Header {
     }
 
     /// Appends the header of a frame with this body.
-    pub fn put(&self, out: &mut BytesMut, body: &[&[u8]]) {
+    pub fn put(&self, out: &mut impl BufMut, body: &[&[u8]]) {
         let len: usize = body.iter().map(|part| part.len()).sum();
         let mut fields = [0; HEADER];
         let mut rest = &mut fields[..];

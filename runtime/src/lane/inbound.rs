@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc::UnboundedSender;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::frame::{Header, Kind};
-use super::writer::{Body, Out};
+use super::outbox::Outbox;
 use super::{LaneError, LaneOptions};
 use crate::actor::{
     ActorAddr, AnySlot, Arrived, Home, KindId, Link, Packet, PortToken, Refusal, Tally, Toll, Undelivered,
@@ -26,7 +25,7 @@ pub(super) struct Inbound {
     link: Weak<dyn Link>,
     home: Home,
     options: LaneOptions,
-    out: UnboundedSender<Out>,
+    out: Arc<Outbox>,
     ended: CancellationToken,
     tasks: TaskTracker,
     destinations: Mutex<HashMap<u32, Arc<Destination>>>,
@@ -38,8 +37,6 @@ pub(super) struct Inbound {
 struct Owed {
     to: Mutex<Vec<Arc<Destination>>>,
     bytes: AtomicU64,
-    /// The writer has been told.
-    due: AtomicBool,
 }
 
 /// Where a channel of the other node leads.
@@ -70,7 +67,7 @@ pub(super) struct Setup {
     pub link: Weak<dyn Link>,
     pub home: Home,
     pub options: LaneOptions,
-    pub out: UnboundedSender<Out>,
+    pub out: Arc<Outbox>,
     pub ended: CancellationToken,
     pub tasks: TaskTracker,
 }
@@ -196,14 +193,16 @@ impl Inbound {
         tracing::debug!(to = %destination.to, ?why, "a message from another node is refused");
         let header = Header { channel: destination.channel, port: port.0, ..Header::new(Kind::Refused) };
         match codec::encode(why) {
-            Ok(bytes) => drop(self.out.send(Out::Frame(header, Body::of(bytes)))),
+            Ok(bytes) => {
+                self.out.put(header, &[&bytes]);
+                self.out.flush();
+            }
             Err(e) => tracing::warn!(error = %e, "a refusal could not be encoded"),
         }
     }
 
-    /// Writes what has been taken since it was last said.
-    pub fn put_credits(&self, out: &mut BytesMut) {
-        self.owed.due.store(false, Ordering::Release);
+    /// Says what has been taken since it was last said.
+    fn put_credits(&self, out: &mut Vec<u8>) {
         let owed = std::mem::take(&mut *lock(&self.owed.to));
         for destination in owed {
             // In this order: what is taken from here on lists the destination again.
@@ -237,10 +236,8 @@ impl Inbound {
     }
 
     fn credits_are_due(&self) {
-        if !self.owed.due.swap(true, Ordering::AcqRel) {
-            // The writer may have ended, and the lane with it.
-            let _ = self.out.send(Out::Credits);
-        }
+        self.out.put_with(|out| self.put_credits(out));
+        self.out.flush();
     }
 }
 

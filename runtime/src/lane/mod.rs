@@ -17,6 +17,7 @@ mod channel;
 mod error;
 mod frame;
 mod inbound;
+mod outbox;
 mod peer;
 mod reader;
 mod session;
@@ -50,7 +51,7 @@ pub struct LaneOptions {
     pub max_message: ByteSize,
     /// Messages from this size on take the bulk connection. Default 32 KiB.
     pub bulk_from: ByteSize,
-    /// Piece of a large message after which the next one has its turn. Default 512 KiB.
+    /// Piece of a large message after which the next one has its turn; what isn't larger goes whole. Default 512 KiB.
     pub chunk: ByteSize,
     /// How often channels that nothing goes through are looked for; after two such looks one is closed. Default 5 s.
     #[serde(with = "humantime_serde")]

@@ -12,15 +12,16 @@ use tokio_util::task::TaskTracker;
 use super::channel::{Channel, Channels, Hindrance, Window};
 use super::frame::{Header, Kind};
 use super::inbound::{Inbound, Setup};
+use super::outbox::Outbox;
 use super::reader::read;
-use super::writer::{Body, Out, write_bulk, write_interactive};
+use super::writer::{Body, Out, write_bulk};
 use super::{LaneError, LaneOptions};
 use crate::actor::{ActorAddr, Arrived, Home, KindId, Link, Parcel, PortToken, Refusal};
 use crate::codec;
 
 pub(super) struct Session {
     options: LaneOptions,
-    interactive: UnboundedSender<Out>,
+    interactive: Arc<Outbox>,
     bulk: UnboundedSender<Out>,
     channels: Channels,
     window: Window,
@@ -41,7 +42,9 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let ((out, queue), (bulk_out, bulk_queue)) = (queue(), queue());
+        let (bulk_out, bulk_queue) = queue();
+        let (read_half, write_half) = tokio::io::split(interactive);
+        let out = Outbox::new(write_half);
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inbound = Inbound::new(Setup {
             link: link.clone(),
@@ -53,7 +56,7 @@ impl Session {
         });
         let session = Arc::new(Self {
             options: options.clone(),
-            interactive: out,
+            interactive: out.clone(),
             bulk: bulk_out,
             channels: Channels::default(),
             window: Window::new(options.window.as_u64()),
@@ -61,7 +64,6 @@ impl Session {
             link,
             ended: ended.clone(),
         });
-        let (read_half, write_half) = tokio::io::split(interactive);
         let (bulk_read, bulk_write) = tokio::io::split(bulk);
         let chunk = usize::try_from(options.chunk.as_u64()).unwrap_or(usize::MAX).max(4096);
         // Each in a task of its own: they run side by side. All end with the lane, whoever ends it.
@@ -75,7 +77,7 @@ impl Session {
             })
         };
         let running = [
-            until(Box::pin(write_interactive(write_half, queue, inbound.clone()))),
+            until(Box::pin(out.write())),
             until(Box::pin(write_bulk(bulk_write, bulk_queue, chunk))),
             until(Box::pin(read(read_half, session.clone()))),
             until(Box::pin(read(bulk_read, session.clone()))),
@@ -151,7 +153,10 @@ impl Session {
             return Err(lost());
         }
         let mut failed = None;
-        let channel = self.channels.get(to, kind, |channel| failed = open(&self.interactive, channel).err());
+        let channel = self.channels.get(to, kind, |channel| match opening(channel) {
+            Ok((header, body)) => self.interactive.put(header, &[&body]),
+            Err(why) => failed = Some(why),
+        });
         match failed {
             None => Ok(channel),
             Some(why) => Err(why),
@@ -166,7 +171,7 @@ impl Session {
             return Err(Hindrance::Refused(Refusal::NotSent(why)));
         }
         let bulk = len as u64 >= self.options.bulk_from.as_u64() && len > 0;
-        channel.send(len as u64, bulk, &self.window, &self.options, |place| {
+        let sent = channel.send(len as u64, bulk, &self.window, &self.options, |place| {
             let Parcel { head, attached, port } = parcel.take().unwrap_or_default();
             let header = Header {
                 channel: channel.id,
@@ -175,14 +180,29 @@ impl Session {
                 port: port.0,
                 ..Header::new(Kind::Deliver)
             };
-            let out = if bulk { &self.bulk } else { &self.interactive };
-            if place.open_bulk {
-                // The other connection may be behind. It was encoded before, so it can be again.
-                let _ = open(out, channel);
+            // The other connection may be behind. It was encoded before, so it can be again.
+            if place.open_bulk
+                && let Ok((header, body)) = opening(channel)
+            {
+                let _ = self.bulk.send(Out(header, Body::of(body)));
             }
+            self.put(bulk, header, Body { head, attached });
+        });
+        if sent.is_ok() {
+            self.interactive.flush();
+        }
+        sent
+    }
+
+    /// Hands a message or an answer to one of the writers; what is for the interactive one must be flushed afterwards.
+    fn put(&self, bulk: bool, header: Header, body: Body) {
+        if bulk {
             // A queue whose reader has ended belongs to a lane that is ending: its senders hear of it by their ports.
-            let _ = out.send(Out::Frame(header, Body { head, attached }));
-        })
+            let _ = self.bulk.send(Out(header, body));
+        } else {
+            let parts: Vec<&[u8]> = body.parts().map(|part| &part[..]).collect();
+            self.interactive.put(header, &parts);
+        }
     }
 
     pub fn answer(&self, port: PortToken, answer: Option<Parcel>) {
@@ -197,8 +217,9 @@ impl Session {
         }
         let head = u32::try_from(parcel.head.len()).unwrap_or(u32::MAX);
         let header = Header { head, port: port.0, ..Header::new(kind) };
-        let out = if len as u64 >= self.options.bulk_from.as_u64() { &self.bulk } else { &self.interactive };
-        let _ = out.send(Out::Frame(header, Body { head: parcel.head, attached: parcel.attached }));
+        let bulk = len as u64 >= self.options.bulk_from.as_u64();
+        self.put(bulk, header, Body { head: parcel.head, attached: parcel.attached });
+        self.interactive.flush();
     }
 
     /// A frame has come in over one of the connections.
@@ -244,7 +265,7 @@ impl Session {
     }
 }
 
-/// A queue to a writer. What goes into it has been counted before: see [`Out`].
+/// A queue to the bulk writer. What goes into it has been counted before: see [`Out`].
 #[expect(
     clippy::disallowed_methods,
     reason = "the bounds are those of channels and window, in bytes as well as messages"
@@ -253,11 +274,10 @@ fn queue() -> (UnboundedSender<Out>, UnboundedReceiver<Out>) {
     mpsc::unbounded_channel()
 }
 
-fn open(out: &UnboundedSender<Out>, channel: &Channel) -> Result<(), Refusal> {
+/// The frame with which a channel begins.
+fn opening(channel: &Channel) -> Result<(Header, Vec<u8>), Refusal> {
     let body = codec::encode(&(channel.to, channel.kind)).map_err(|e| Refusal::NotSent(e.to_string()))?;
-    let header = Header { channel: channel.id, ..Header::new(Kind::Open) };
-    let _ = out.send(Out::Frame(header, Body::of(body)));
-    Ok(())
+    Ok((Header { channel: channel.id, ..Header::new(Kind::Open) }, body))
 }
 
 fn lost() -> Refusal {
@@ -271,7 +291,8 @@ async fn sweep(session: Arc<Session>) -> Result<(), LaneError> {
         session.inbound.settle();
         for channel in session.channels.sweep() {
             let header = Header { channel, ..Header::new(Kind::Close) };
-            let _ = session.interactive.send(Out::Frame(header, Body::default()));
+            session.interactive.put(header, &[]);
+            session.interactive.flush();
         }
     }
 }

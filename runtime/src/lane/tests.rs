@@ -153,10 +153,11 @@ async fn questions_and_messages_reach_an_actor_of_another_node() {
 
 #[tokio::test]
 async fn small_and_large_messages_of_one_sender_keep_their_order() {
-    let pair = pair(quick()).await;
+    // The large ones in chunks, and those between whole.
+    let pair = pair(LaneOptions { chunk: bytesize::ByteSize::kib(64), ..quick() }).await;
     let (remote, mut at) = pair.actor("a").await;
     for n in 0..60 {
-        let len = if n % 3 == 0 { 200_000 } else { 20 };
+        let len = [200_000, 20, 40_000, 20][n as usize % 4];
         remote.tell(Msg::Note(n, payload(len))).await.unwrap();
     }
     for n in 0..60 {
