@@ -6,11 +6,12 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use fleet_runtime::net::JoinToken;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, LogFormat, LogOptions};
-use crate::node::Node;
+use crate::config::{ClusterConfig, Config, LogFormat, LogOptions};
+use crate::node::{Ended, Join, Node};
 use crate::state::StateDir;
 
 /// A Fleet node: keeps the journal, runs jobs, serves the API.
@@ -26,6 +27,22 @@ struct Args {
     /// Where to listen; goes before the configuration. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// Join the cluster of the control node there; `fleet node invite` prints the whole command. Afterwards the node
+    /// finds its cluster by itself.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
+    /// The one-time token to join with.
+    #[arg(long, value_name = "TOKEN", env = "FLEET_JOIN_TOKEN", hide_env_values = true, requires = "join")]
+    token: Option<String>,
+    /// A file that holds the token to join with, so that it isn't seen among the processes.
+    #[arg(long, value_name = "FILE", conflicts_with = "token", requires = "join")]
+    token_file: Option<PathBuf>,
+    /// The node's name, unique in its cluster; goes before the configuration.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Where other nodes reach this one; goes before the configuration. Port 0 takes a free one and keeps it.
+    #[arg(long, value_name = "ADDR")]
+    cluster_listen: Option<SocketAddr>,
     /// Read the configuration, say what is wrong with it, and start nothing.
     #[arg(long)]
     check: bool,
@@ -53,7 +70,8 @@ fn run(args: &Args) -> anyhow::Result<()> {
     let state = StateDir::resolve(config.node.state_dir.as_deref())?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("can't start the runtime")?;
-    let served = runtime.block_on(serve(config, state));
+    let join = join(args)?;
+    let served = runtime.block_on(serve(config, state, join));
     // What still blocks (a model that is being read) must not hold the end up; nothing of it needs saving.
     runtime.shutdown_background();
     served
@@ -71,18 +89,50 @@ fn configure(args: &Args) -> anyhow::Result<Config> {
     if let Some(listen) = args.listen {
         config.node.listen = listen;
     }
+    if let Some(name) = &args.name {
+        config.node.name.clone_from(name);
+    }
+    if let Some(listen) = args.cluster_listen {
+        config.cluster.listen = listen;
+    } else if args.join.is_some() && config.cluster.listen == ClusterConfig::default().listen {
+        // Nobody has to know where a member listens, and there may be several on one machine.
+        config.cluster.listen.set_port(0);
+    }
     config.check(path)?;
     Ok(config)
 }
 
-async fn serve(config: Config, state: StateDir) -> anyhow::Result<()> {
+fn join(args: &Args) -> anyhow::Result<Option<Join>> {
+    let Some(control) = args.join.clone() else { return Ok(None) };
+    let token = match (&args.token, &args.token_file) {
+        (Some(token), _) => Some(token.clone()),
+        (None, Some(file)) => {
+            Some(std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?)
+        }
+        (None, None) => None,
+    };
+    let token = token
+        .map(|text| {
+            JoinToken::parse(text.trim())
+                .context("FLT-N015: --token isn't a join token\n  next: copy all of what `fleet node invite` prints")
+        })
+        .transpose()?;
+    Ok(Some(Join { control, token }))
+}
+
+async fn serve(config: Config, state: StateDir, mut join: Option<Join>) -> anyhow::Result<()> {
     // Before anything is started: a signal in between must not be lost.
-    let stop = stop_signal()?;
-    let node = Node::start(config, state).await?;
-    for line in node.banner() {
-        say(format_args!("{line}"));
+    let mut stop = std::pin::pin!(stop_signal()?);
+    loop {
+        let node = Node::start(config.clone(), state.clone(), join.take()).await?;
+        for line in node.banner() {
+            say(format_args!("{line}"));
+        }
+        match node.run(stop.as_mut()).await? {
+            Ended::Stopped => break,
+            Ended::Outlived => say(format_args!("the cluster gave this node up; it joins again in a new life")),
+        }
     }
-    node.run(stop).await?;
     say(format_args!("stopped; what was running goes on at the next start"));
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytesize::ByteSize;
+use fleet_runtime::placement::Request;
 use serde::{Deserialize, Serialize};
 
 /// Everything that can be set about the software team.
@@ -72,6 +74,11 @@ pub struct AgentOptions {
     /// Longest wait for one reply. Default 10 min: a CPU engine serves a council one by one.
     #[serde(with = "humantime_serde")]
     pub reply_deadline: Duration,
+    /// CPUs that an agent takes of its node, beside what its tool runs are limited to. Default 0.1: it mostly waits for
+    /// its engine. An agent that finds no room works on the node of its story.
+    pub cpus: f64,
+    /// Memory that an agent takes of its node. Default 256 MiB.
+    pub memory: ByteSize,
 }
 
 impl Default for AgentOptions {
@@ -83,7 +90,18 @@ impl Default for AgentOptions {
             temperature: 0.8,
             offer_tools: false,
             reply_deadline: Duration::from_secs(600),
+            cpus: 0.1,
+            memory: ByteSize::mib(256),
         }
+    }
+}
+
+impl AgentOptions {
+    /// What an agent takes of its node.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to what fits")]
+    pub fn request(&self) -> Request {
+        let cpu_milli = (self.cpus * 1000.0).round().clamp(0.0, 1e12) as u64;
+        Request { cpu_milli, memory_bytes: self.memory.as_u64(), ..Request::default() }
     }
 }
 

@@ -17,7 +17,7 @@ pub(crate) async fn list(
     Extension(who): Extension<Principal>,
 ) -> Result<Json<Vec<Approval>>, ApiError> {
     require_level(&who, AccessLevel::Viewer)?;
-    Ok(Json(shared.node.approvals.list()))
+    shared.node.approvals.list().await.map(Json).map_err(refused)
 }
 
 /// `POST /api/v1/approvals/{id}`

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::auth::require_level;
 use crate::error::ApiError;
 use crate::state::Shared;
+use crate::sweep::digests_in;
 use crate::wire::{IDEMPOTENCY_KEY, StopBody, SubmitBody};
 
 /// The longest idempotency key, in bytes.
@@ -36,6 +37,7 @@ pub(crate) async fn submit(
             "use letters, digits, dots, dashes and underscores, 64 at most",
         )
     })?;
+    let named = digests_in(&body.spec);
     let submit = JobSubmit {
         kind: body.kind,
         project,
@@ -46,6 +48,7 @@ pub(crate) async fn submit(
         by: Author::Person(who.name),
     };
     let record = shared.node.jobs.submit(submit).await.map_err(refused)?;
+    shared.hold(&record.id, named).await;
     Ok((StatusCode::CREATED, Json(record)))
 }
 
@@ -132,9 +135,11 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, ApiError> {
     require_level(&who, AccessLevel::Operator)?;
     let record = find(&shared, &id).await?;
-    let digests = shared.blobs_of(&record.id).await?;
+    // Also what an interrupted submit or run didn't come to hold.
+    let named = shared.named_by(&record.id).await?;
+    shared.hold(&record.id, named).await;
     shared.node.jobs.delete(&record.id).await.map_err(refused)?;
-    shared.delete_blobs(digests).await;
+    shared.forget_blobs(&record.id).await;
     (shared.node.forget)(&record.id);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -6,6 +6,7 @@
 mod approvals;
 mod auth;
 mod blobs;
+mod cluster;
 mod error;
 mod events;
 mod jobs;
@@ -23,3 +24,4 @@ pub use error::{ApiError, ErrorBody};
 pub use origin::HostNames;
 pub use server::serve;
 pub use state::{ApiOptions, ApiState, Forget, HEARTBEAT};
+pub use sweep::digests_in;

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::error::ApiError;
 use crate::state::{ApiState, MAX_JSON_BYTES, REQUEST_DEADLINE, Shared};
-use crate::{approvals, auth, blobs, events, jobs, node, origin, results};
+use crate::{approvals, auth, blobs, cluster, events, jobs, node, origin, results};
 
 /// Serves until `shutdown` resolves; then takes no more requests, ends the streams and lets the rest finish.
 pub async fn serve(
@@ -44,6 +44,13 @@ fn router(shared: Shared) -> Router {
         .route("/approvals", get(approvals::list))
         .route("/approvals/{id}", post(approvals::decide))
         .route("/node", get(node::info))
+        .route("/nodes", get(cluster::nodes))
+        .route("/nodes/invitations", post(cluster::invite))
+        .route("/nodes/{name}", get(cluster::explain_node))
+        .route("/nodes/{name}/drain", post(cluster::drain))
+        .route("/actors", get(cluster::actors))
+        .route("/actor", get(cluster::explain_actor))
+        .route("/actor/stop", post(cluster::stop_actor))
         .layer(DefaultBodyLimit::max(MAX_JSON_BYTES))
         .layer(from_fn(within_deadline));
     let long = Router::new()

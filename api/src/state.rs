@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_actors::gate::Approvals;
+use fleet_runtime::blob::Blobs;
+use fleet_runtime::cluster::ClusterNode;
 use fleet_runtime::job::Jobs;
 use fleet_runtime::progress::ProgressBus;
-use fleet_runtime::{BlobStore, JobId, Journal};
+use fleet_runtime::{JobId, Journal};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, watch};
 
@@ -50,11 +52,13 @@ pub struct ApiState {
     /// The journal, to read from.
     pub journal: Arc<dyn Journal>,
     /// Base packs and results.
-    pub blobs: BlobStore,
+    pub blobs: Blobs,
     /// What is told but not recorded.
     pub progress: ProgressBus,
     /// What waits for a person.
     pub approvals: Approvals,
+    /// The node's part in its cluster.
+    pub cluster: Option<ClusterNode>,
     /// What the node says of itself.
     pub node: Arc<NodeInfo>,
     /// What isn't ready yet.

@@ -1,12 +1,13 @@
-//! Deleting a job deletes what only it refers to: its base pack, its patches, its result.
+//! Which blobs a job needs: its base pack, its patches, its result.
 //!
-//! Which blobs those are is read from the journal: every text in a job's events that is the name of a blob which is
-//! here. A blob that another job names too (the same base, the same patch) stays.
+//! They are read from the journal: every text in a job's events that is the name of a blob. The job holds them from its
+//! submit on; when it is deleted, what nobody else holds goes with it.
 
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-use fleet_runtime::{Digest, JobId};
+use fleet_runtime::blob::Holder;
+use fleet_runtime::{BlobError, Digest, JobId};
 use serde_json::Value;
 
 use crate::error::ApiError;
@@ -14,48 +15,40 @@ use crate::results::history;
 use crate::state::Shared;
 
 impl Shared {
+    /// The job holds the blobs that this names; names of blobs that aren't there are other text.
+    pub(crate) async fn hold(&self, job: &JobId, named: BTreeSet<Digest>) {
+        let holder = Holder::from(job);
+        for digest in named {
+            match self.node.blobs.hold(&digest, &holder).await {
+                Ok(()) | Err(BlobError::NotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, %digest, %job, "a blob isn't held for its job"),
+            }
+        }
+    }
+
     /// The blobs that a job's events name.
-    pub(crate) async fn blobs_of(&self, job: &JobId) -> Result<BTreeSet<Digest>, ApiError> {
+    pub(crate) async fn named_by(&self, job: &JobId) -> Result<BTreeSet<Digest>, ApiError> {
         let mut found = BTreeSet::new();
         for event in history(self, job).await? {
-            collect(&event.payload, &mut found);
+            found.append(&mut digests_in(&event.payload));
         }
-        found.retain(|digest| self.node.blobs.path(digest).is_some());
         Ok(found)
     }
 
-    /// Deletes those of the blobs that no remaining job names.
-    pub(crate) async fn delete_blobs(&self, mut digests: BTreeSet<Digest>) {
-        if let Err(error) = self.keep_shared(&mut digests).await {
-            tracing::warn!(%error, "blobs of a deleted job stay: can't tell whether others need them");
-            return;
+    /// The job is gone: so is what nobody else holds.
+    pub(crate) async fn forget_blobs(&self, job: &JobId) {
+        if let Err(error) = self.node.blobs.forget(&Holder::from(job)).await {
+            tracing::warn!(%error, %job, "blobs of a deleted job stay until they are old");
         }
-        for digest in digests {
-            if let Err(error) = self.node.blobs.delete(&digest).await {
-                tracing::warn!(%error, %digest, "a blob of a deleted job stays");
-            }
-        }
-    }
-
-    async fn keep_shared(&self, digests: &mut BTreeSet<Digest>) -> Result<(), ApiError> {
-        let jobs = self.node.jobs.list().await.map_err(ApiError::internal)?;
-        for job in jobs {
-            if digests.is_empty() {
-                break;
-            }
-            for used in self.blobs_of(&job.id).await? {
-                digests.remove(&used);
-            }
-        }
-        Ok(())
     }
 }
 
-fn collect(value: &Value, found: &mut BTreeSet<Digest>) {
+/// The names of blobs in a value, however deep they lie.
+pub fn digests_in(value: &Value) -> BTreeSet<Digest> {
     match value {
-        Value::String(text) => found.extend(Digest::from_str(text).ok()),
-        Value::Array(values) => values.iter().for_each(|value| collect(value, found)),
-        Value::Object(fields) => fields.values().for_each(|value| collect(value, found)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Value::String(text) => Digest::from_str(text).ok().into_iter().collect(),
+        Value::Array(values) => values.iter().flat_map(digests_in).collect(),
+        Value::Object(fields) => fields.values().flat_map(digests_in).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => BTreeSet::new(),
     }
 }

@@ -126,6 +126,29 @@ pub struct EngineView {
     pub context: u32,
 }
 
+/// Answer of `POST /api/v1/nodes/invitations`: what another node joins by.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invitation {
+    /// `HOST:PORT` of the control node.
+    pub control: String,
+    /// Works once. A secret.
+    pub token: String,
+}
+
+impl std::fmt::Debug for Invitation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the token: this may end in a log.
+        write!(f, "Invitation({})", self.control)
+    }
+}
+
+/// `?key=KEY` of what is asked about one actor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// The actor's.
+    pub key: String,
+}
+
 /// `GET /readyz`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Readiness {

@@ -14,7 +14,8 @@ use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::job::{JobContext, JobError, JobKind, JobOutcome, JobRecord, Jobs, JobsOptions, JobsPorts};
 use fleet_runtime::progress::{Progress, ProgressBus};
 use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId, SqliteJournal, Timestamp,
+    Author, BlobOptions, BlobStore, Blobs, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId, SqliteJournal,
+    Timestamp,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -82,7 +83,7 @@ impl TestNode {
         let (journal, _) = SqliteJournal::open(&dir.path().join("journal"), &JournalOptions::default()).unwrap();
         let journal = Arc::new(journal);
         let limit = BlobOptions { max_bytes: "64KiB".parse().unwrap() };
-        let blobs = BlobStore::open(&dir.path().join("blobs"), limit).unwrap();
+        let blobs = Blobs::alone(BlobStore::open(&dir.path().join("blobs"), limit).unwrap()).await.unwrap();
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let (progress, go_on) = (ProgressBus::new(), Arc::new(Notify::new()));
         let ports = JobsPorts {
@@ -102,7 +103,8 @@ impl TestNode {
             journal: journal.clone(),
             blobs,
             progress: progress.clone(),
-            approvals: Approvals::new(journal),
+            approvals: Approvals::start(&system, journal).await.unwrap(),
+            cluster: None,
             node: Arc::new(info(&url)),
             readiness,
             tokens: Tokens::new(vec![

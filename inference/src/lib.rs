@@ -22,7 +22,7 @@ mod text;
 
 pub mod models;
 
-pub use actor::{EngineActor, EngineHandle, EngineMsg, TokenItem};
+pub use actor::{EngineActor, EngineHandle, EngineMsg, NodeEngines, PlacedArgs, PlacedEngine, TokenItem};
 pub use candle::{CandleEngine, CandleOptions};
 pub use completion::{Completion, Finish, TokenEvent, Usage};
 pub use config::{EngineConfig, build_engine};

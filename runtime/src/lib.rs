@@ -33,7 +33,7 @@ pub mod time;
 pub use actor::{
     Actor, ActorAddr, ActorError, AskError, Context, Json, Message, Payload, Ref, ReplyTo, SendError, System,
 };
-pub use blob::{BlobError, BlobOptions, BlobStore, Digest};
+pub use blob::{BlobError, BlobOptions, BlobStore, Blobs, BlobsOptions, Digest};
 pub use codec::{CodecError, Wire};
 pub use effect::{EffectClass, EffectError, EffectRun, EffectSpec, Effects};
 pub use error::Error;

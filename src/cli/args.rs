@@ -64,6 +64,14 @@ pub enum Command {
     /// See and decide what waits for a person.
     #[command(subcommand)]
     Approval(ApprovalCommand),
+    /// Show the nodes of the cluster and how many jobs are in which state.
+    Status,
+    /// Invite, list, explain and drain nodes.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// List, explain and stop the actors of the cluster.
+    #[command(subcommand)]
+    Actor(ActorCommand),
     /// Fetch and check models on this machine.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -233,6 +241,62 @@ pub struct Verdict {
     /// What to record with the decision.
     #[arg(short = 'm', long, default_value = "")]
     pub comment: String,
+}
+
+/// `fleet node …`
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Print the command by which another node joins; its token works once and expires.
+    Invite,
+    /// List the nodes: state, address, actors, what is free.
+    List,
+    /// Say why a node is as it is, and what runs there.
+    Explain {
+        /// Its name or id.
+        node: String,
+    },
+    /// Give a node nothing new and move off it what can begin elsewhere; then it may be stopped.
+    Drain {
+        /// Its name or id.
+        node: String,
+    },
+}
+
+/// `fleet actor …`
+#[derive(Debug, Subcommand)]
+pub enum ActorCommand {
+    /// List actors.
+    List(ActorList),
+    /// Say why an actor is where it is, or why it is nowhere.
+    Explain {
+        /// Its key.
+        key: String,
+    },
+    /// End an actor for good.
+    Stop {
+        /// Its key.
+        key: String,
+    },
+}
+
+/// `fleet actor list`
+#[derive(Debug, Args)]
+pub struct ActorList {
+    /// Only those whose key begins so.
+    #[arg(long, value_name = "TEXT")]
+    pub prefix: Option<String>,
+    /// Only those of this kind.
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Only those on this node.
+    #[arg(long, value_name = "NODE")]
+    pub node: Option<String>,
+    /// Only those in this state: placing, starting, up, moving, recovering, stopping, over.
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Those that are over too, as far as they are remembered.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `fleet model …`

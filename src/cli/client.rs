@@ -9,8 +9,9 @@ use bytes::{Bytes, BytesMut};
 use fleet_actors::gate::Approval;
 use fleet_api::ErrorBody;
 use fleet_api::wire::{
-    BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, NodeInfo, StopBody, SubmitBody, Verdict,
+    BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation, NodeInfo, StopBody, SubmitBody, Verdict,
 };
+use fleet_runtime::cluster::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use fleet_runtime::job::JobRecord;
 use futures::{Stream, stream};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -178,6 +179,41 @@ impl Client {
     pub async fn decide(&self, id: &str, decision: Verdict, comment: &str) -> Result<serde_json::Value, Failure> {
         let body = DecisionBody { decision, comment: comment.to_owned() };
         self.post(&format!("/approvals/{}", part(id)), &body).await
+    }
+
+    /// The nodes of the cluster.
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, Failure> {
+        self.get("/nodes").await
+    }
+
+    /// A node, and why it is as it is.
+    pub async fn explain_node(&self, node: &str) -> Result<NodeExplanation, Failure> {
+        self.get(&format!("/nodes/{}", part(node))).await
+    }
+
+    /// Gives a node nothing new, and takes off it what can begin elsewhere.
+    pub async fn drain(&self, node: &str) -> Result<NodeExplanation, Failure> {
+        self.ask(self.request(Method::POST, &format!("/nodes/{}/drain", part(node)))).await
+    }
+
+    /// What another node joins by.
+    pub async fn invite(&self) -> Result<Invitation, Failure> {
+        self.ask(self.request(Method::POST, "/nodes/invitations")).await
+    }
+
+    /// Actors of the cluster.
+    pub async fn actors(&self, filter: &ActorFilter) -> Result<Vec<ActorRecord>, Failure> {
+        self.ask(self.request(Method::GET, "/actors").query(filter)).await
+    }
+
+    /// An actor, and why it is as it is.
+    pub async fn explain_actor(&self, key: &str) -> Result<ActorExplanation, Failure> {
+        self.get(&format!("/actor?key={}", part(key))).await
+    }
+
+    /// Ends an actor for good.
+    pub async fn stop_actor(&self, key: &str) -> Result<serde_json::Value, Failure> {
+        self.ask(self.request(Method::POST, &format!("/actor/stop?key={}", part(key)))).await
     }
 
     /// Opens a job's event stream after the event with this id.

@@ -3,6 +3,7 @@
 //! stdout carries data and nothing else; everything meant for the person goes to stderr. What a command does is in the
 //! module of its name; [`exit`] has the exit codes, [`failure`] what is said when something can't be done.
 
+mod actor;
 mod approval;
 pub mod args;
 mod client;
@@ -15,7 +16,9 @@ mod gate;
 mod job;
 mod live;
 mod model;
+mod node;
 mod sandbox;
+mod status;
 mod submit;
 mod table;
 mod terminal;
@@ -62,6 +65,9 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
     match &cli.command {
         Command::Job(command) => job::run(global, terminal, command).await,
         Command::Approval(command) => approval::run(global, terminal, command).await,
+        Command::Status => status::run(global, terminal).await,
+        Command::Node(command) => node::run(global, terminal, command).await,
+        Command::Actor(command) => actor::run(global, terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),

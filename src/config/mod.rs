@@ -3,19 +3,23 @@
 //!
 //! Without a file every key has its default, and a node runs on one machine as it is.
 
+mod cluster;
 mod error;
 mod nearest;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use bytesize::ByteSize;
 use fleet_actors::options::{AgentOptions, ApprovalOptions, CouncilOptions, RunOptions, TeamOptions};
 use fleet_api::ApiOptions;
 use fleet_inference::EngineConfig;
-use fleet_runtime::{BlobOptions, JournalOptions};
+use fleet_runtime::{BlobOptions, BlobsOptions, JournalOptions};
 use fleet_tools::sandbox::SandboxOptions;
 use serde::{Deserialize, Serialize};
 
+pub use cluster::{ClusterConfig, engine_demand, run_demand};
 pub use error::{ConfigError, Fault};
 
 /// Everything that can be set about a node.
@@ -24,10 +28,12 @@ pub use error::{ConfigError, Fault};
 pub struct Config {
     /// The node itself.
     pub node: NodeOptions,
+    /// The other nodes.
+    pub cluster: ClusterConfig,
     /// The journal.
     pub journal: JournalOptions,
     /// Base packs, patches and results.
-    pub blobs: BlobOptions,
+    pub blobs: BlobsConfig,
     /// How many jobs run, and how often one is tried again.
     pub jobs: JobsOptions,
     /// The listener's bounds.
@@ -54,7 +60,7 @@ pub struct Config {
 pub struct NodeOptions {
     /// The node's name in records and logs: letters, digits, dots, dashes. Default: `local`.
     pub name: String,
-    /// Where it listens. Only loopback in this release: anything else needs TLS. Default: 127.0.0.1:7400; port 0 takes a free one.
+    /// Where its API listens. Only loopback in this release: anything else needs TLS. Default: 127.0.0.1:7400; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where it keeps what it must not lose; relative to the file. Default: $XDG_STATE_HOME/fleet, else ~/.local/state/fleet.
     pub state_dir: Option<PathBuf>,
@@ -67,18 +73,57 @@ impl Default for NodeOptions {
 }
 
 /// `[jobs]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct JobsOptions {
     /// Jobs that run at once; more wait in the queue. Raise it where engines and cores are idle. Default 2.
     pub max_running: usize,
     /// How often a job that crashed is started again before it ends as failed. Default 3.
     pub max_restarts: u32,
+    /// CPUs that one run takes of its node while it is there. Default 0.5: a story mostly waits for its engine.
+    pub cpus: f64,
+    /// Memory that one run takes of its node. Default 1 GiB.
+    pub memory: ByteSize,
 }
 
 impl Default for JobsOptions {
     fn default() -> Self {
-        Self { max_running: 2, max_restarts: 3 }
+        Self { max_running: 2, max_restarts: 3, cpus: 0.5, memory: ByteSize::gib(1) }
+    }
+}
+
+/// `[blobs]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BlobsConfig {
+    /// The largest base pack, patch or result that is taken. Default 1 GiB.
+    pub max_bytes: ByteSize,
+    /// How long a blob that no job needs stays, such as an upload that was never submitted. Default 24 h.
+    #[serde(with = "humantime_serde")]
+    pub grace: Duration,
+    /// Disk for copies on a node that doesn't keep the blobs. Default 10 GiB.
+    pub cache: ByteSize,
+    /// Memory for those that are asked for often. Default 256 MiB.
+    pub memory: ByteSize,
+}
+
+impl Default for BlobsConfig {
+    fn default() -> Self {
+        let BlobsOptions { grace, cache, memory, .. } = BlobsOptions::default();
+        Self { max_bytes: BlobOptions::default().max_bytes, grace, cache, memory }
+    }
+}
+
+impl BlobsConfig {
+    /// Bounds of the store.
+    pub fn store(&self) -> BlobOptions {
+        BlobOptions { max_bytes: self.max_bytes }
+    }
+
+    /// How they are kept and shared.
+    pub fn sharing(&self) -> BlobsOptions {
+        let Self { grace, cache, memory, .. } = *self;
+        BlobsOptions { grace, cache, memory, ..BlobsOptions::default() }
     }
 }
 
@@ -88,13 +133,21 @@ impl Default for JobsOptions {
 pub struct InferenceOptions {
     /// Whether an engine that invents its replies from a script may be started. For tests and demonstrations only. Default false.
     pub allow_mock: bool,
-    /// The engines, one table `[[inference.engine]]` each; the first one serves the agents. Default: one, with the default model.
-    pub engine: Vec<EngineConfig>,
+    /// The engines, one table `[[inference.engine]]` each; the first one serves the agents of this node. Without any, the
+    /// control node has one with the default model, and other nodes use the engines of the cluster.
+    pub engine: Option<Vec<EngineConfig>>,
 }
 
 impl Default for InferenceOptions {
     fn default() -> Self {
-        Self { allow_mock: false, engine: vec![EngineConfig::default()] }
+        Self { allow_mock: false, engine: None }
+    }
+}
+
+impl InferenceOptions {
+    /// The engines of this node.
+    pub fn engines(&self, control: bool) -> Vec<EngineConfig> {
+        self.engine.clone().unwrap_or_else(|| if control { vec![EngineConfig::default()] } else { Vec::new() })
     }
 }
 
@@ -137,7 +190,7 @@ impl Config {
 
     /// Relative paths mean "beside the configuration", wherever the node is started from.
     fn place_beside(&mut self, dir: &Path) {
-        let scripts = self.inference.engine.iter_mut().filter_map(|engine| engine.script.as_mut());
+        let scripts = self.inference.engine.iter_mut().flatten().filter_map(|engine| engine.script.as_mut());
         for path in scripts.chain(self.node.state_dir.as_mut()) {
             *path = dir.join(&*path);
         }
@@ -182,11 +235,20 @@ impl Config {
         if self.jobs.max_running == 0 {
             return wrong("[jobs] max_running = 0 would run nothing".to_owned(), "set it to 1 or more");
         }
-        if self.inference.engine.is_empty() {
-            return wrong(
-                "[inference] has no engine".to_owned(),
-                "add a table [[inference.engine]], or leave the key out for the default model",
-            );
+        let amounts = [("[jobs] cpus", Some(self.jobs.cpus)), ("[cluster] cpus", self.cluster.cpus)];
+        for (key, amount) in amounts {
+            if amount.is_some_and(|n| !(0.0..=1e6).contains(&n)) {
+                return wrong(
+                    format!("{key} = {} isn't a number of CPUs", amount.unwrap_or_default()),
+                    "use 0 or more",
+                );
+            }
+        }
+        if let Some((name, amount)) = self.cluster.custom.iter().find(|(_, n)| !(0.0..=1e12).contains(*n)) {
+            return wrong(format!("[cluster.custom] {name} = {amount} can't be counted"), "use 0 or more");
+        }
+        if let Err(e) = self.cluster.offers(std::iter::empty()).check() {
+            return wrong(format!("[cluster]: {e}"), "use letters, digits, dots, dashes and underscores in names");
         }
         Ok(())
     }

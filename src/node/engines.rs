@@ -16,13 +16,13 @@ use crate::config::InferenceOptions;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Makes the configured engines; what is wrong with a configuration or missing is an error here.
-pub(super) fn build(options: &InferenceOptions) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+pub(super) fn build(options: &InferenceOptions, control: bool) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
     let store = ModelStore::of_user()?;
     let build = |config| {
         build_engine(config, options.allow_mock, &store)
             .with_context(|| format!("FLT-N006: engine {:?} can't be started", config.name))
     };
-    options.engine.iter().map(build).collect()
+    options.engines(control).iter().map(build).collect()
 }
 
 /// Watches engines until they are loaded. Ends with its owner.

@@ -8,24 +8,26 @@ use std::time::Duration;
 
 use anyhow::Context;
 use fleet_memory::SecretRedactor;
+use fleet_runtime::actor::Ref;
+use fleet_runtime::blob::{BlobActor, BlobMsg, BlobPeers, BlobRole, BlobStore, Blobs, BlobsSetup, Holder};
+use fleet_runtime::cluster::{ClusterNode, RunningNode};
 use fleet_runtime::job::Jobs;
-use fleet_runtime::{BlobStore, JobId, OpenReport, SqliteJournal};
+use fleet_runtime::{JobId, Journal, NodeId, OpenReport, Seq, SqliteJournal, StreamId};
 use fleet_tools::repo::BaseRepo;
 use tokio::task::JoinHandle;
 
-use super::identity::Identity;
 use crate::config::Config;
 use crate::state::{StateDir, create_private};
 
 /// How often the bases of ended jobs are removed.
 const SWEEP: Duration = Duration::from_secs(10 * 60);
 
-/// The opened stores.
+/// What the control node keeps.
 pub(super) struct Storage {
-    pub(super) identity: Identity,
     pub(super) journal: Arc<SqliteJournal>,
-    pub(super) blobs: BlobStore,
     pub(super) redactor: Arc<SecretRedactor>,
+    /// In hex, for the other nodes.
+    pub(super) redaction_key: String,
     /// What opening the journal found, for people.
     pub(super) found: Vec<String>,
 }
@@ -33,20 +35,76 @@ pub(super) struct Storage {
 impl Storage {
     /// Opens everything that lies in the state directory.
     pub(super) fn open(config: &Config, state: &StateDir) -> anyhow::Result<Self> {
-        let redactor = SecretRedactor::load_or_create(&state.join("redaction.key"))?;
+        let key = state.join("redaction.key");
+        let redactor = SecretRedactor::load_or_create(&key)?;
         let dir = state.join("journal");
         let (journal, report) = SqliteJournal::open(&dir, &config.journal)
             .map_err(|e| anyhow::anyhow!("{}: the journal in {} can't be opened: {e}", e.code(), dir.display()))?;
         Ok(Self {
-            identity: Identity::next(&state.join("node.json"))
-                .with_context(|| format!("can't keep the node's identity in {}", state.path().display()))?,
             journal: Arc::new(journal),
-            blobs: BlobStore::open(&state.join("blobs"), config.blobs.clone())?,
             redactor: Arc::new(redactor),
+            redaction_key: std::fs::read_to_string(&key).context("can't read the redaction key")?.trim().to_owned(),
             found: tell(&report),
         })
     }
 }
+
+/// The blobs of this node, and the way to those of the others.
+pub(super) async fn open_blobs(
+    config: &Config,
+    state: &StateDir,
+    running: &RunningNode,
+    role: BlobRole,
+) -> anyhow::Result<Blobs> {
+    let store = BlobStore::open(&state.join("blobs"), config.blobs.store())?;
+    let peers = Arc::new(Others { cluster: running.cluster().clone(), me: running.node(), role });
+    let setup = BlobsSetup { options: config.blobs.sharing(), ..BlobsSetup::new(store, role, peers) };
+    let blobs = Blobs::start(setup).await?;
+    blobs.serve(running.system()).await?;
+    Ok(blobs)
+}
+
+/// The other nodes' blobs.
+struct Others {
+    cluster: ClusterNode,
+    me: NodeId,
+    role: BlobRole,
+}
+
+impl BlobPeers for Others {
+    fn keeper(&self) -> Option<Ref<BlobMsg>> {
+        (self.role == BlobRole::Cache).then(|| self.cluster.service(BlobActor::NAME))
+    }
+
+    fn caches(&self) -> Vec<Ref<BlobMsg>> {
+        let members = self.cluster.members();
+        let others: Vec<NodeId> = members.borrow().iter().map(|m| m.node).filter(|node| *node != self.me).collect();
+        others.into_iter().map(|node| self.cluster.service_on(node, BlobActor::NAME)).collect()
+    }
+}
+
+/// Tells the keeper which blobs the jobs need; until then it removes none.
+pub(super) async fn tell_holders(journal: Arc<dyn Journal>, blobs: Blobs) -> anyhow::Result<()> {
+    let mut held = Vec::new();
+    for head in journal.streams(StreamId::JOB_PREFIX).await? {
+        let Some(job) = head.stream.as_job() else { continue };
+        let mut from = Seq(1);
+        loop {
+            let page = journal.read_stream(&head.stream, from, PAGE).await?;
+            let Some(last) = page.last() else { break };
+            from = last.seq.next();
+            for event in &page {
+                let named = fleet_api::digests_in(&event.payload);
+                held.extend(named.into_iter().map(|digest| (digest, Holder::from(&job))));
+            }
+        }
+    }
+    blobs.retain_only(held);
+    Ok(())
+}
+
+/// Events read at once.
+const PAGE: usize = 500;
 
 /// What was found when the journal was opened. A cut is never passed over in silence.
 fn tell(report: &OpenReport) -> Vec<String> {
@@ -105,8 +163,14 @@ pub(super) fn sweep_bases(bases: &Path) {
 pub(super) struct Janitor(JoinHandle<()>);
 
 impl Janitor {
-    pub(super) fn start(bases: PathBuf, jobs: Jobs) -> Self {
+    /// With the journal and the blobs on the node that keeps them.
+    pub(super) fn start(bases: PathBuf, jobs: Jobs, kept: Option<(Arc<dyn Journal>, Blobs)>) -> Self {
         Self(tokio::spawn(async move {
+            if let Some((journal, blobs)) = kept
+                && let Err(error) = tell_holders(journal, blobs).await
+            {
+                tracing::warn!(%error, "blobs that no job needs stay until the next start: can't tell which those are");
+            }
             loop {
                 tokio::time::sleep(SWEEP).await;
                 if let Err(error) = drop_old_bases(&bases, &jobs).await {

@@ -1,34 +1,34 @@
-//! The open gates of this node, and the way to decide them.
+//! The way to the open gates of the cluster, and to decide them.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_runtime::actor::{AskError, Json, Ref};
+use fleet_runtime::actor::{ActorError, AskError, Json, Ref, System};
 use fleet_runtime::auth::{AccessLevel, Principal};
+use fleet_runtime::supervise::ChildOptions;
 use fleet_runtime::{JobId, Journal, Seq, StreamId};
 
+use super::desk::{ApprovalDesk, DeskMsg};
 use super::{Approval, ApprovalError, Decision, GateMsg};
 use crate::event::StoryEvent;
 
 /// How long recording a decision may take.
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long the desk may take to answer.
+const QUICK: Duration = Duration::from_secs(10);
 /// Events read at once when a closed gate is looked up.
 const PAGE: usize = 500;
-
-/// The open gates by id, each with the actor that decides it.
-type OpenGates = BTreeMap<String, (Approval, Ref<GateMsg>)>;
 
 /// Cheap to clone; clones know the same gates.
 #[derive(Clone)]
 pub struct Approvals {
-    open: Arc<Mutex<OpenGates>>,
+    desk: Ref<DeskMsg>,
     journal: Arc<dyn Journal>,
 }
 
 impl std::fmt::Debug for Approvals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Approvals({} open)", self.lock().len())
+        write!(f, "Approvals({:?})", self.desk)
     }
 }
 
@@ -38,14 +38,22 @@ pub(crate) fn gate_id(job: &JobId, attempt: u32) -> String {
 }
 
 impl Approvals {
-    /// No gate is open yet. The journal is asked about those that were closed.
-    pub fn new(journal: Arc<dyn Journal>) -> Self {
-        Self { open: Arc::default(), journal }
+    /// Starts the desk on this node. The journal is asked about gates that were closed.
+    pub async fn start(system: &System, journal: Arc<dyn Journal>) -> Result<Self, ActorError> {
+        let options = ChildOptions::default();
+        let desk = system.spawn_service::<ApprovalDesk>(ApprovalDesk::NAME, (), options).await?;
+        Ok(Self::of(desk, journal))
+    }
+
+    /// The gates that are known at that desk, on this node or another.
+    pub fn of(desk: Ref<DeskMsg>, journal: Arc<dyn Journal>) -> Self {
+        Self { desk, journal }
     }
 
     /// The open gates, by id.
-    pub fn list(&self) -> Vec<Approval> {
-        self.lock().values().map(|(approval, _)| approval.clone()).collect()
+    pub async fn list(&self) -> Result<Vec<Approval>, ApprovalError> {
+        let listed = self.desk.ask(QUICK, |reply| DeskMsg::List { reply }).await.map_err(unavailable)?;
+        listed.take().map_err(|why| ApprovalError::Unavailable { why })
     }
 
     /// Decides a gate. `Ok` means recorded.
@@ -54,8 +62,9 @@ impl Approvals {
         if by.level < AccessLevel::Po {
             return Err(ApprovalError::NotAllowed { who: by.name });
         }
-        let gate = self.lock().get(id).map(|(_, gate)| gate.clone());
-        let Some(gate) = gate else { return Err(self.closed(id).await) };
+        let named = id.to_owned();
+        let found = self.desk.ask(QUICK, |reply| DeskMsg::Find { id: named, reply }).await.map_err(unavailable)?;
+        let Some(gate) = found else { return Err(self.closed(id).await) };
         let asked = gate
             .ask(DEADLINE, |reply| GateMsg::Decide {
                 answer: Json::new(answer),
@@ -68,16 +77,17 @@ impl Approvals {
             Ok(answer) => answer.take().unwrap_or_else(|why| Err(ApprovalError::Unavailable { why })).map(|_| ()),
             // It was decided while the question was on its way.
             Err(AskError::Gone) => Err(self.closed(id).await),
-            Err(e) => Err(ApprovalError::Unavailable { why: e.to_string() }),
+            Err(e) => Err(unavailable(e)),
         }
     }
 
+    /// Says that a gate is open; it is said again from time to time, so it doesn't wait for a desk that is away.
     pub(crate) fn open(&self, approval: Approval, gate: Ref<GateMsg>) {
-        self.lock().insert(approval.id.clone(), (approval, gate));
+        let _ = self.desk.try_tell(DeskMsg::Open { approval: Json::new(approval), gate });
     }
 
     pub(crate) fn close(&self, id: &str) {
-        self.lock().remove(id);
+        let _ = self.desk.try_tell(DeskMsg::Close { id: id.to_owned() });
     }
 
     /// Why a gate that isn't open can't be decided: what its job's journal says.
@@ -113,9 +123,8 @@ impl Approvals {
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, OpenGates> {
-        // Entries are put in and taken out whole, so a panic elsewhere leaves the table consistent.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn unavailable(e: AskError) -> ApprovalError {
+    ApprovalError::Unavailable { why: e.to_string() }
 }

@@ -3,10 +3,11 @@
 //!
 //! The gate is an actor under its story. It alone records its decision, one message at a time, so
 //! two people who decide at once get one decision and one "already decided". [`Approvals`] is the
-//! way in from outside: it knows which gates are open on this node.
+//! way in from outside, from any node: it finds the gates that are open in the cluster.
 
 mod approvals;
 mod core;
+mod desk;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use wincode::{SchemaRead, SchemaWrite};
 pub use approvals::Approvals;
 pub(crate) use approvals::gate_id;
 pub use core::{Approval, ApprovalError, Decided, Decision, GateCore};
+pub use desk::{ApprovalDesk, DeskMsg};
 
 use crate::event::StoryEvent;
 use crate::record;
@@ -38,8 +40,8 @@ pub enum GateMsg {
         /// What came of it.
         reply: ReplyTo<Json<Result<Decided, ApprovalError>>>,
     },
-    /// The time is up.
-    Expire,
+    /// The time may be up; if not, the gate says once more that it is open.
+    Look,
 }
 
 impl Message for GateMsg {
@@ -87,8 +89,7 @@ impl Actor for HumanGate {
             args.story.tell(told).await.map_err(ActorError::failed)?;
         }
         args.approvals.open(args.approval.clone(), ctx.myself());
-        let left = core.expires_at().since(Timestamp::now());
-        let timer = Timer(expire_after(left, ctx.myself()));
+        let timer = Timer(look_again(core.expires_at(), ctx.myself()));
         Ok(Self { args, core, _timer: timer })
     }
 
@@ -102,7 +103,10 @@ impl Actor for HumanGate {
                     ctx.stop();
                 }
             }
-            GateMsg::Expire => {
+            GateMsg::Look => {
+                if self.core.decided().is_none() {
+                    self.args.approvals.open(self.args.approval.clone(), ctx.myself());
+                }
                 if let Some(expired) = self.core.expire(&self.args.node, Timestamp::now()) {
                     let author = Author::Node(self.args.node.clone());
                     self.settle(expired, author, String::new()).await.map_err(ActorError::failed)?;
@@ -133,12 +137,17 @@ async fn recorded(args: &GateArgs) -> Result<Option<(Decided, StoryEvent, Positi
     Ok(None)
 }
 
-fn expire_after(left: Duration, gate: Ref<GateMsg>) -> JoinHandle<()> {
+fn look_again(expires_at: Timestamp, gate: Ref<GateMsg>) -> JoinHandle<()> {
     tokio::spawn(async move {
-        // One tick later than the gate's own clock needs, so that `now >= expires_at` holds.
-        tokio::time::sleep(left + Duration::from_millis(2)).await;
-        // An error means that the gate is gone: decided already.
-        let _ = gate.tell(GateMsg::Expire).await;
+        loop {
+            // One tick later than the gate's own clock needs, so that `now >= expires_at` holds.
+            let left = expires_at.since(Timestamp::now()) + Duration::from_millis(2);
+            tokio::time::sleep(left.min(desk::SAY_AGAIN)).await;
+            // An error means that the gate is gone: decided already.
+            if gate.tell(GateMsg::Look).await.is_err() {
+                return;
+            }
+        }
     })
 }
 

@@ -1,10 +1,12 @@
-//! The actor of one proposal: takes its assignment, works on it in turns, reports.
+//! The actor of one proposal: asks for its assignment, works on it in turns, reports.
 //!
 //! It keeps nothing: an agent that is begun again gets its assignment again and goes the same way
 //! through what is recorded (see [`super::turns`]).
 
-use fleet_runtime::Author;
-use fleet_runtime::actor::{Actor, ActorError, Context, Json, Message, Ref};
+use std::time::Duration;
+
+use fleet_runtime::actor::{Actor, ActorError, AskError, Context, Json, Message, Ref, ReplyTo};
+use fleet_runtime::{Author, Wire};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::council::{Assignment, CouncilMsg, Finished};
@@ -19,8 +21,8 @@ pub(super) const ROLE: &str = "developer";
 /// What an agent is told.
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub enum AgentMsg {
-    /// Make this proposal.
-    Propose(Json<Assignment>),
+    /// Ask the council for your proposal, and make it.
+    Begin,
 }
 
 impl Message for AgentMsg {
@@ -43,34 +45,66 @@ impl Actor for Agent {
     type Args = AgentArgs;
 
     async fn start(args: AgentArgs, ctx: &Context<AgentMsg>) -> Result<Self, ActorError> {
-        let up = CouncilMsg::AgentUp { attempt: args.attempt, agent: ctx.myself() };
-        args.council.tell(up).await.map_err(ActorError::failed)?;
+        // Not asked here: the council may be waiting for this start.
+        ctx.myself().tell(AgentMsg::Begin).await.map_err(ActorError::failed)?;
         Ok(Self { args })
     }
 
-    async fn handle(&mut self, msg: AgentMsg, ctx: &Context<AgentMsg>) -> Result<(), ActorError> {
-        let AgentMsg::Propose(assignment) = msg;
-        let assignment = assignment.take().map_err(ActorError::Failed)?;
-        let turns = Turns::new(&self.args.work, assignment.clone());
+    async fn handle(&mut self, _: AgentMsg, ctx: &Context<AgentMsg>) -> Result<(), ActorError> {
         let ended = ctx.cancelled();
-        let result = tokio::select! {
+        tokio::select! {
             biased;
-            () = ended.cancelled() => return Ok(()),
-            result = turns.run() => result,
-        };
-        let report = match result {
-            Ok(finished) => CouncilMsg::Done(Json::new(finished)),
+            () = ended.cancelled() => Ok(()),
+            done = self.work(ctx.myself()) => done,
+        }
+    }
+}
+
+impl Agent {
+    async fn work(&self, me: Ref<AgentMsg>) -> Result<(), ActorError> {
+        let attempt = self.args.attempt;
+        let up = |reply| CouncilMsg::AgentUp { attempt, agent: me.clone(), reply };
+        let assignment = self.ask_council(up).await?.take().map_err(ActorError::Failed)?;
+        // It is done, or has crashed too often: there is nothing more to do.
+        let Some(assignment) = assignment else { return Ok(()) };
+        let report = match Turns::new(&self.args.work, assignment.clone()).run().await {
+            Ok(finished) => finished,
             Err(StepError::Failed(why)) => {
                 let proposal = empty_proposal(&self.args.work, &assignment, why);
-                CouncilMsg::Done(Json::new(Finished { proposal, shown: None, findings: Vec::new() }))
+                Finished { proposal, shown: None, findings: Vec::new() }
             }
-            Err(StepError::Broken(why)) => CouncilMsg::Broken(why),
+            Err(StepError::Broken(why)) => {
+                return self.ask_council(|reply| CouncilMsg::Broken { why: why.clone(), reply }).await;
+            }
             // The whole story is ending; there is nobody to report to.
             Err(StepError::Cancelled) => return Ok(()),
         };
-        self.args.council.tell(report).await.map_err(ActorError::failed)
+        self.ask_council(|reply| CouncilMsg::Done { finished: Json::new(report.clone()), reply }).await
+    }
+
+    /// Asks until there is an answer: the council may be on another node, and a message to it be lost on the way. It takes
+    /// the same message twice as once.
+    async fn ask_council<R>(&self, question: impl Fn(ReplyTo<R>) -> CouncilMsg) -> Result<R, ActorError>
+    where
+        R: Wire + Send + 'static,
+    {
+        loop {
+            match self.args.council.ask(ANSWER, &question).await {
+                Ok(answer) => return Ok(answer),
+                Err(error @ AskError::Gone) => return Err(ActorError::failed(error)),
+                Err(error) => {
+                    tracing::debug!(attempt = self.args.attempt, %error, "the council doesn't answer an agent");
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
     }
 }
+
+/// How long the council may take to answer; it records what it is told.
+const ANSWER: Duration = Duration::from_secs(20);
+/// Pause before it is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// Name of the agent that works on a place of the council.
 pub(crate) fn name(place: u32) -> String {

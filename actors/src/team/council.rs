@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use fleet_runtime::actor::{Actor, ActorError, Context, Json, Message, Ref};
+use fleet_runtime::actor::{Actor, ActorAddr, ActorError, Context, Json, Message, Ref, ReplyTo};
 use fleet_runtime::supervise::{Intensity, Restart, SupervisorOptions};
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::agent::{Agent, AgentArgs, AgentMsg, empty_proposal};
+use super::placed;
 use super::story::StoryMsg;
 use super::work::SharedWork;
 use crate::event::{Candidate, Proposal, StoryEvent};
@@ -72,11 +73,23 @@ pub enum CouncilMsg {
         attempt: u32,
         /// The agent.
         agent: Ref<AgentMsg>,
+        /// What it is to do; nothing, if that is done.
+        reply: ReplyTo<Json<Option<Assignment>>>,
     },
-    /// An agent is done.
-    Done(Json<Finished>),
+    /// An agent is done. Told until it is answered.
+    Done {
+        /// What came of it.
+        finished: Json<Finished>,
+        /// Taken note of.
+        reply: ReplyTo<()>,
+    },
     /// An agent found the world broken: a journal, an engine or a gateway that is gone.
-    Broken(String),
+    Broken {
+        /// What.
+        why: String,
+        /// Taken note of.
+        reply: ReplyTo<()>,
+    },
 }
 
 impl Message for CouncilMsg {
@@ -92,12 +105,25 @@ pub(crate) struct CouncilArgs {
 pub(crate) struct Council {
     args: CouncilArgs,
     open: BTreeMap<u32, Open>,
+    /// Where the agents are, by attempt; until they are dismissed.
+    placed: BTreeMap<u32, Place>,
 }
 
 /// A proposal in progress.
 struct Open {
     assignment: Assignment,
     begun: u32,
+    /// The life of its agent that asked last.
+    last: Option<ActorAddr>,
+}
+
+/// Where its agent is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Under the council itself.
+    Here,
+    /// On a node that the cluster found.
+    Cluster,
 }
 
 impl Actor for Council {
@@ -106,15 +132,34 @@ impl Actor for Council {
 
     async fn start(args: CouncilArgs, _: &Context<CouncilMsg>) -> Result<Self, ActorError> {
         args.story.tell(StoryMsg::CouncilUp).await.map_err(ActorError::failed)?;
-        Ok(Self { args, open: BTreeMap::new() })
+        Ok(Self { args, open: BTreeMap::new(), placed: BTreeMap::new() })
     }
 
     async fn handle(&mut self, msg: CouncilMsg, ctx: &Context<CouncilMsg>) -> Result<(), ActorError> {
         match msg {
             CouncilMsg::Propose(assignment) => self.propose(assignment, ctx).await,
-            CouncilMsg::AgentUp { attempt, agent } => self.agent_up(attempt, &agent).await,
-            CouncilMsg::Done(finished) => self.done(finished, ctx).await,
-            CouncilMsg::Broken(why) => self.args.story.tell(StoryMsg::Broken(why)).await.map_err(ActorError::failed),
+            CouncilMsg::AgentUp { attempt, agent, reply } => {
+                let assignment = self.agent_up(attempt, agent.addr()).await?;
+                reply.send(Json::new(assignment));
+                Ok(())
+            }
+            CouncilMsg::Done { finished, reply } => {
+                let attempt = self.done(finished).await?;
+                reply.send(());
+                self.dismiss(attempt, ctx).await;
+                Ok(())
+            }
+            CouncilMsg::Broken { why, reply } => {
+                self.args.story.tell(StoryMsg::Broken(why)).await.map_err(ActorError::failed)?;
+                reply.send(());
+                Ok(())
+            }
+        }
+    }
+
+    async fn stopped(&mut self, ctx: &Context<CouncilMsg>) {
+        for attempt in self.placed.keys().copied().collect::<Vec<_>>() {
+            self.dismiss(attempt, ctx).await;
         }
     }
 
@@ -134,37 +179,58 @@ impl Council {
         if self.open.contains_key(&attempt) {
             return Ok(());
         }
-        self.open.insert(attempt, Open { assignment, begun: 0 });
-        let args = AgentArgs { work: self.args.work.clone(), council: ctx.myself(), attempt };
+        // Before it is there: what it says when it comes up waits behind this message.
+        self.open.insert(attempt, Open { assignment, begun: 0, last: None });
+        let work = self.args.work.clone();
+        if work.services.cluster.is_some() {
+            match placed::place(&work, &ctx.myself(), attempt).await {
+                Ok(()) => {
+                    self.placed.insert(attempt, Place::Cluster);
+                    return Ok(());
+                }
+                Err(why) => tracing::info!(job = %work.ctx.job, attempt, why, "no other place for an agent"),
+            }
+        }
+        self.placed.insert(attempt, Place::Here);
+        let args = AgentArgs { work, council: ctx.myself(), attempt };
         ctx.spawn::<Agent>(child(attempt), args, Restart::Transient).await?;
         Ok(())
     }
 
-    async fn agent_up(&mut self, attempt: u32, agent: &Ref<AgentMsg>) -> Result<(), ActorError> {
-        let Some(open) = self.open.get_mut(&attempt) else { return Ok(()) };
-        open.begun += 1;
+    /// Ends an agent, wherever it is.
+    async fn dismiss(&mut self, attempt: u32, ctx: &Context<CouncilMsg>) {
+        match self.placed.remove(&attempt) {
+            Some(Place::Here) => ctx.stop_child(&child(attempt)).await,
+            Some(Place::Cluster) => placed::remove(&self.args.work, attempt).await,
+            None => {}
+        }
+    }
+
+    async fn agent_up(&mut self, attempt: u32, agent: ActorAddr) -> Result<Option<Assignment>, ActorError> {
+        let Some(open) = self.open.get_mut(&attempt) else { return Ok(None) };
+        // The same life asks again if the answer got lost.
+        if open.last.replace(agent) != Some(agent) {
+            open.begun += 1;
+        }
         if open.begun > self.args.work.services.options.council.retries + 1 {
             let why = format!("its agent crashed {} times", open.begun - 1);
             let proposal = empty_proposal(&self.args.work, &open.assignment, why);
             self.open.remove(&attempt);
             // It stays idle until the council ends.
-            return self.report(Finished { proposal, shown: None, findings: Vec::new() }).await;
+            self.report(Finished { proposal, shown: None, findings: Vec::new() }).await?;
+            return Ok(None);
         }
-        let assignment = Json::new(open.assignment.clone());
-        // If it is gone already it will say so when it is up again.
-        let _ = agent.tell(AgentMsg::Propose(assignment)).await;
-        Ok(())
+        Ok(Some(open.assignment.clone()))
     }
 
-    async fn done(&mut self, finished: Json<Finished>, ctx: &Context<CouncilMsg>) -> Result<(), ActorError> {
+    /// Gives the attempt, which may have been done before.
+    async fn done(&mut self, finished: Json<Finished>) -> Result<u32, ActorError> {
         let finished = finished.take().map_err(ActorError::Failed)?;
         let attempt = finished.proposal.attempt;
-        if self.open.remove(&attempt).is_none() {
-            return Ok(());
+        if self.open.remove(&attempt).is_some() {
+            self.report(finished).await?;
         }
-        self.report(finished).await?;
-        ctx.stop_child(&child(attempt)).await;
-        Ok(())
+        Ok(attempt)
     }
 
     async fn report(&self, finished: Finished) -> Result<(), ActorError> {

@@ -7,11 +7,13 @@ use std::time::Duration;
 use fleet_inference::EngineHandle;
 use fleet_memory::{MemoryHandle, Placeholders, SecretRedactor};
 use fleet_runtime::actor::System;
+use fleet_runtime::cluster::ClusterNode;
 use fleet_runtime::{JobId, ProjectId, Redactor};
 use fleet_tools::gateway::{EditGuard, GatewayHandle};
 use fleet_tools::repo::Caps;
 use fleet_tools::run::Workbench;
 
+use super::grounds::NodeGrounds;
 use crate::event::EngineLabel;
 use crate::gate::Approvals;
 use crate::options::TeamOptions;
@@ -38,6 +40,10 @@ pub struct Services {
     pub caps: Caps,
     /// The gates of this node.
     pub approvals: Approvals,
+    /// The cluster that agents are spread over; without one they are all here.
+    pub cluster: Option<ClusterNode>,
+    /// What the jobs at work here share.
+    pub grounds: NodeGrounds,
     /// Directory for the bases of jobs; one directory a job. A cache: it can be made again.
     pub bases: PathBuf,
     /// What can be set about the team.

@@ -55,14 +55,20 @@ fn what_a_story_is_told_survives_the_wire() {
     assert!(matches!(check_wire(&StoryMsg::Broken("w".into())), Ok(StoryMsg::Broken(w)) if w == "w"));
 }
 
-#[test]
-fn an_assignment_survives_the_wire() {
+#[tokio::test]
+async fn an_assignment_survives_the_wire_and_so_does_its_end() {
     let CouncilMsg::Propose(back) = check_wire(&CouncilMsg::Propose(Json::new(assignment()))).unwrap() else {
         panic!()
     };
     assert_eq!(back.take().unwrap(), assignment());
-    let AgentMsg::Propose(back) = check_wire(&AgentMsg::Propose(Json::new(assignment()))).unwrap();
-    assert_eq!(back.take().unwrap(), assignment());
+    let finished = Finished { proposal: proposal(), shown: None, findings: Vec::new() };
+    let (reply, answer) = ReplyTo::channel();
+    let done = CouncilMsg::Done { finished: Json::new(finished.clone()), reply };
+    let CouncilMsg::Done { finished: back, reply } = check_wire(&done).unwrap() else { panic!() };
+    assert_eq!(back.take().unwrap(), finished);
+    reply.send(());
+    assert_eq!(answer.await, Some(()));
+    assert!(matches!(check_wire(&AgentMsg::Begin), Ok(AgentMsg::Begin)));
 }
 
 #[tokio::test]

@@ -288,7 +288,7 @@ impl<'a> Turns<'a> {
             return Ok(());
         }
         let (bytes, lines, files) = (patch.bytes.len() as u64, patch.lines, patch.paths());
-        let digest = self.work.ctx.blobs.put(patch.bytes).await?.to_string();
+        let digest = self.work.ctx.keep(patch.bytes).await?.to_string();
         self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files } };
         Ok(())
     }

@@ -13,8 +13,9 @@ use fleet_tools::verify::{VerifyError, VerifySpec};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 
+use super::grounds::Grounds;
 use super::services::Services;
 use crate::core::Limits;
 use crate::spec::StorySpec;
@@ -59,9 +60,8 @@ pub(crate) struct Work {
     pub spec: StorySpec,
     pub story: Story,
     pub limits: Limits,
-    base: OnceCell<BaseRepo>,
-    /// The base's source files, read once a run.
-    pub sources: OnceCell<Arc<Vec<crate::localise::SourceText>>>,
+    /// What it shares with the others of its job on this node.
+    pub grounds: Arc<Grounds>,
 }
 
 impl Work {
@@ -75,7 +75,8 @@ impl Work {
             max_tokens: spec.limits.max_tokens.unwrap_or(council.max_tokens),
             approve: spec.approve,
         };
-        Ok(Self { services, ctx, spec, story, limits, base: OnceCell::new(), sources: OnceCell::new() })
+        let grounds = services.grounds.of(&ctx.job);
+        Ok(Self { services, ctx, spec, story, limits, grounds })
     }
 
     /// The node as an author.
@@ -85,15 +86,17 @@ impl Work {
 
     /// The base; imported if this node doesn't have it (any more).
     pub async fn base(&self) -> Result<&BaseRepo, StepError> {
-        self.base.get_or_try_init(|| self.cancellable(self.import())).await
+        self.grounds.base.get_or_try_init(|| self.cancellable(self.import())).await
     }
 
     async fn import(&self) -> Result<BaseRepo, StepError> {
         let digest = self.spec.base_pack.parse().map_err(|e| StepError::Failed(format!("base pack: {e}")))?;
-        let pack = self.ctx.blobs.path(&digest).ok_or_else(|| {
-            StepError::Failed(format!(
+        // Held until it is imported: the copy of a node that doesn't keep blobs may otherwise be dropped meanwhile.
+        let pack = self.ctx.blobs.path(&digest).await.map_err(|e| match e {
+            BlobError::NotFound(_) => StepError::Failed(format!(
                 "the base pack {digest} was never uploaded or was deleted; submit the story again"
-            ))
+            )),
+            e => e.into(),
         })?;
         let commit: CommitId =
             self.spec.base_commit.parse().map_err(|e: RepoError| StepError::Failed(e.to_string()))?;

@@ -19,7 +19,8 @@ async fn at_the_gate(dir: &std::path::Path, repo: &Repository, setup: &Setup) ->
     let job = world.submit(repo, STORY, Approve::Ask).await.id;
     let record = world.waiting(&job).await;
     assert_eq!(record.state, JobState::Waiting, "{}", world.report(&job).await.to_markdown());
-    let [approval] = &world.approvals.list()[..] else { panic!("{:?}", world.approvals.list()) };
+    let listed = world.approvals.list().await.unwrap();
+    let [approval] = &listed[..] else { panic!("{listed:?}") };
     assert_eq!(approval.job, job.to_string());
     let id = approval.id.clone();
     (world, job, id)
@@ -42,7 +43,7 @@ async fn what_a_product_owner_approves_is_committed_in_their_name_and_decided_on
     assert_eq!(record.state == JobState::Succeeded, one.is_ok());
     let again = world.approvals.decide(&id, Decision::Approve, po, "").await;
     assert!(matches!(again, Err(ApprovalError::AlreadyDecided { .. })), "{again:?}");
-    assert!(world.approvals.list().is_empty());
+    assert!(world.approvals.list().await.unwrap().is_empty());
     if one.is_ok() {
         let commit = world.fetch(&repo, &job).await;
         assert!(repo.git(&["log", "-1", "--format=%B", commit.as_str()]).contains("Approved-by: anna"));
@@ -81,11 +82,11 @@ async fn an_open_gate_outlives_its_node() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let setup = Setup::new(developers(&fenced(RIGHT)));
     let (world, job, id) = at_the_gate(dir.path(), &repo, &setup).await;
-    let opened = world.approvals.list();
+    let opened = world.approvals.list().await.unwrap();
     world.shutdown().await;
     let world = World::start(dir.path(), &setup).await;
     world.waiting(&job).await;
-    assert_eq!(world.approvals.list(), opened);
+    assert_eq!(world.approvals.list().await.unwrap(), opened);
     world.approvals.decide(&id, Decision::Approve, person("anna", AccessLevel::Po), "").await.unwrap();
     assert_eq!(world.ended(&job).await.state, JobState::Succeeded);
     world.shutdown().await;

@@ -10,6 +10,7 @@ use fleet_actors::event::StoryEvent;
 use fleet_actors::options::TeamOptions;
 use fleet_actors::report::Report;
 use fleet_actors::spec::{Approve, StoryLimits, StorySpec};
+use fleet_actors::team::NodeGrounds;
 use fleet_actors::{Approvals, SecretGuard, Services, StoryJob};
 use fleet_inference::{Engine, EngineHandle, MockEngine, MockMode, MockOptions, Script};
 use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
@@ -18,7 +19,7 @@ use fleet_runtime::job::{JobRecord, JobState, JobSubmit, Jobs, JobsOptions, Jobs
 use fleet_runtime::progress::ProgressBus;
 use fleet_runtime::supervise::{Backoff, ChildOptions};
 use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId,
+    Author, BlobOptions, BlobStore, Blobs, Envelope, Incarnation, JobId, Journal, JournalError, JournalOptions, NodeId,
     ProjectId, Redactor, Seq, SqliteJournal, StreamId,
 };
 use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
@@ -176,7 +177,7 @@ pub struct World {
     pub jobs: Jobs,
     pub approvals: Approvals,
     pub journal: Arc<dyn Journal>,
-    pub blobs: BlobStore,
+    pub blobs: Blobs,
     system: System,
 }
 
@@ -186,6 +187,7 @@ impl World {
         let secrets = Arc::new(SecretRedactor::new(KEY));
         let redactor: Arc<dyn Redactor> = Arc::new(Panicking::new(secrets.clone(), setup.panics));
         let blobs = BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap();
+        let blobs = Blobs::alone(blobs).await.unwrap();
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let memory_args =
             MemoryArgs { journal: journal.clone(), redactor: secrets.clone(), options: MemoryOptions::default() };
@@ -210,7 +212,7 @@ impl World {
             ..MockOptions::default()
         };
         let engine = setup.engine.clone().unwrap_or_else(|| Arc::new(MockEngine::new(mock)));
-        let approvals = Approvals::new(journal.clone());
+        let approvals = Approvals::start(&system, journal.clone()).await.unwrap();
         let services = Services {
             system: system.clone(),
             node: "n1".into(),
@@ -220,6 +222,8 @@ impl World {
             bench,
             caps: Caps::default(),
             approvals: approvals.clone(),
+            cluster: None,
+            grounds: NodeGrounds::default(),
             bases: dir.join("bases"),
             options: setup.options.clone(),
         };
@@ -313,7 +317,7 @@ impl World {
     /// Brings the result into the repository, as the client does; gives the commit.
     pub async fn fetch(&self, repo: &Repository, job: &JobId) -> CommitId {
         let commit = self.report(job).await.commit.expect("there is no commit");
-        let bundle = self.blobs.path(&commit.bundle.parse().unwrap()).unwrap();
+        let bundle = self.blobs.path(&commit.bundle.parse().unwrap()).await.unwrap();
         let base: CommitId = repo.git(&["rev-parse", "HEAD"]).parse().unwrap();
         client::import_result(repo.path(), &bundle, &base, &commit.branch).unwrap()
     }

@@ -1,5 +1,6 @@
 //! The areas that can be measured, by name.
 
+mod blobs;
 mod journal;
 pub mod runtime;
 
@@ -15,8 +16,11 @@ pub struct Area {
     pub run: fn() -> Result<Vec<Figure>>,
 }
 
-const AREAS: [Area; 2] =
-    [Area { name: "journal", run: journal::measure }, Area { name: "runtime", run: runtime::measure }];
+const AREAS: [Area; 3] = [
+    Area { name: "blobs", run: blobs::measure },
+    Area { name: "journal", run: journal::measure },
+    Area { name: "runtime", run: runtime::measure },
+];
 
 /// What the command line accepts.
 pub fn names() -> Vec<&'static str> {

@@ -5,7 +5,7 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use fleet_runtime::cluster::{ActorKind, ActorKinds, Launch, LaunchOptions, RunningNode};
+use fleet_runtime::cluster::{ActorKind, ActorKinds, ControlPorts, Launch, LaunchOptions, RunningNode};
 use fleet_runtime::membership::MemberState;
 use fleet_runtime::net::JoinToken;
 use fleet_runtime::placement::{Amounts, Demand, Request, Resources};
@@ -95,7 +95,8 @@ impl Drop for Killed {
 
 async fn both() -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
-    let node = launch(&dir.path().join("control"), "control", 0)?.control().await?;
+    let ports = ControlPorts::alone(&dir.path().join("journal"))?;
+    let node = launch(&dir.path().join("control"), "control", 0)?.control(ports).await?;
     let worker = Command::new(std::env::current_exe()?)
         .arg("__worker")
         .arg(dir.path().join("worker"))

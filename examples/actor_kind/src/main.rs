@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use counter::{Counter, CounterMsg};
-use fleet_runtime::cluster::{ActorKinds, Launch, LaunchOptions, RunningNode, Standing};
+use fleet_runtime::cluster::{ActorKinds, ControlPorts, Launch, LaunchOptions, RunningNode, Standing};
 use fleet_runtime::membership::MemberState;
 use fleet_runtime::net::JoinToken;
 use fleet_runtime::placement::{Amounts, Demand, Request, Resources, Strategy};
@@ -60,7 +60,8 @@ async fn main() -> Result<()> {
     match Args::parse().part {
         None => by_itself().await,
         Some(Part::Control { state, listen }) => {
-            let node = launch(&state, "control", listen, 0)?.control().await?;
+            let node =
+                launch(&state, "control", listen, 0)?.control(ControlPorts::alone(&state.join("journal"))?).await?;
             say(&format!(
                 "join with: actor_kind worker --state DIR --join {} --token {}",
                 node.advertised(),
@@ -101,7 +102,9 @@ async fn watch(node: &RunningNode) -> Result<()> {
 
 async fn by_itself() -> Result<()> {
     let dir = tempfile::tempdir()?;
-    let node = launch(&dir.path().join("control"), "control", "127.0.0.1:0".parse()?, 0)?.control().await?;
+    let state = dir.path().join("control");
+    let ports = ControlPorts::alone(&state.join("journal"))?;
+    let node = launch(&state, "control", "127.0.0.1:0".parse()?, 0)?.control(ports).await?;
     let mut workers = Vec::new();
     for n in 0..WORKERS {
         workers.push(Worker::start(&dir.path().join(n.to_string()), &node)?);

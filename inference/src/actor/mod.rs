@@ -10,6 +10,7 @@
 //! priority and refusal are the engine's.
 
 mod handle;
+mod placed;
 mod reader;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use wincode::{SchemaRead, SchemaWrite};
 
 pub use self::handle::EngineHandle;
+pub use self::placed::{NodeEngines, PlacedArgs, PlacedEngine};
 pub use self::reader::TokenItem;
 use crate::{Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent, TokenStream};
 

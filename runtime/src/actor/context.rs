@@ -9,7 +9,7 @@ use super::error::ActorError;
 use super::lifeline::Lifeline;
 use super::reference::Ref;
 use super::slot::Slot;
-use crate::supervise::{ChildOptions, Restart};
+use crate::supervise::{ChildOptions, Restart, Supervisor};
 
 /// Handed to every call of an actor: its own reference, its children, its end.
 pub struct Context<M> {
@@ -76,6 +76,11 @@ impl<M: Send + 'static> Context<M> {
     /// Cancelled when this actor is to end: a long handler watches it.
     pub fn cancelled(&self) -> CancellationToken {
         self.lifeline.cancel_token().clone()
+    }
+
+    /// For those who start children on others' behalf.
+    pub(crate) async fn supervisor(&self) -> Result<Supervisor, ActorError> {
+        self.lifeline.supervisor().await
     }
 
     pub(super) fn slot(&self) -> &Slot<M> {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::{BlobError, Digest, blocking};
+use super::store::blocking;
+use super::{BlobError, Digest};
 
 /// A blob on its way in. Dropped before it is kept, it leaves nothing.
 pub(super) struct Incoming {
@@ -52,18 +53,16 @@ impl Incoming {
         Ok(())
     }
 
-    /// Makes it durable under the name that `place` gives.
-    pub async fn keep(mut self, place: impl FnOnce(Digest) -> PathBuf + Send + 'static) -> Result<Digest, BlobError> {
+    /// Makes it durable; `name` gives the file the name of its content.
+    pub async fn keep(
+        mut self,
+        name: impl FnOnce(Digest, &Path) -> Result<(), BlobError> + Send + 'static,
+    ) -> Result<Digest, BlobError> {
         let (file, hasher) = self.open.take().ok_or_else(|| self.broken())?;
         blocking(move || {
             let digest = Digest::from(hasher.finalize());
-            let target = place(digest);
             file.sync_all().map_err(BlobError::io(&self.path.0))?;
-            let folder = target.parent().unwrap_or(Path::new("."));
-            make_private_dir(folder)?;
-            // Replaces a file of the same name: the same content, or damage that is mended by it.
-            std::fs::rename(&self.path.0, &target).map_err(BlobError::io(&target))?;
-            sync_dir(folder)?;
+            name(digest, &self.path.0)?;
             Ok(digest)
         })
         .await
@@ -83,7 +82,7 @@ pub(super) fn make_private_dir(dir: &Path) -> Result<(), BlobError> {
     dir.parent().map_or(Ok(()), sync_dir)
 }
 
-fn sync_dir(dir: &Path) -> Result<(), BlobError> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), BlobError> {
     // A relative path's parent is the empty path.
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     File::open(dir).and_then(|d| d.sync_all()).map_err(BlobError::io(dir))

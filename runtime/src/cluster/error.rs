@@ -56,6 +56,9 @@ pub enum ClusterError {
     /// Ask again: the control node is away, or was asked what it can't answer.
     #[error("the control node: {0}")]
     Control(String),
+    /// The control node won't, and says why: change what is asked for.
+    #[error("the control node refuses: {0}")]
+    Refused(String),
 }
 
 impl ClusterError {
@@ -75,6 +78,7 @@ impl ClusterError {
             Self::Plane(_) => "FLT-C011",
             Self::File { .. } => "FLT-C010",
             Self::Listen { .. } => "FLT-C012",
+            Self::Refused(_) => "FLT-C013",
         }
     }
 }

@@ -12,7 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ClusterError;
+use super::archive::ControlPorts;
 use super::carrier::{Carrier, CarrierError};
+use super::control::Inviter;
 use super::kinds::KindsBuilder;
 use super::network::{Network, NetworkOptions};
 use super::node::{ClusterNode, ClusterSetup, Role};
@@ -69,8 +71,7 @@ pub struct RunningNode {
     listener: Listener,
     node: NodeId,
     advertised: String,
-    authority: Option<Arc<Authority>>,
-    token_lifetime: Duration,
+    inviter: Option<Inviter>,
     ended: CancellationToken,
     tasks: TaskTracker,
 }
@@ -80,8 +81,9 @@ const TOKENS: usize = 100_000;
 const REDIAL: Duration = Duration::from_millis(200);
 
 impl Launch {
-    /// Starts the control node of a cluster. The cluster, with its certificate authority, is made at the first start.
-    pub async fn control(self) -> Result<RunningNode, ClusterError> {
+    /// Starts the control node of a cluster. The cluster, with its certificate authority, is made at the first start; from
+    /// then on it goes on from what the journal has of it.
+    pub async fn control(self, ports: ControlPorts) -> Result<RunningNode, ClusterError> {
         let authority = Arc::new(Authority::open_or_create(&self.state_dir.join("authority"))?);
         let identity = self.next_life()?;
         let credentials = match NodeCredentials::load(&self.state_dir) {
@@ -94,7 +96,7 @@ impl Launch {
             }
             Err(e) => return Err(e.into()),
         };
-        self.run(identity, credentials, Some(authority)).await
+        self.run(identity, credentials, Some((authority, ports))).await
     }
 
     /// Joins a cluster with a token that its control node gave out, and starts.
@@ -140,8 +142,9 @@ impl Launch {
         self,
         identity: Identity,
         credentials: NodeCredentials,
-        authority: Option<Arc<Authority>>,
+        control_of: Option<(Arc<Authority>, ControlPorts)>,
     ) -> Result<RunningNode, ClusterError> {
+        let (authority, ports) = control_of.unzip();
         let Identity { node, incarnation, control } = identity;
         let Self { state_dir, name, listen, advertised, totals, kinds, options } = self;
         let failed = |source| ClusterError::Start { name: "the node".into(), source };
@@ -155,8 +158,8 @@ impl Launch {
         let plane = ControlPlane::start(endpoint.identity(), options.control.clone(), inlet.clone()).await?;
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
         let links = Links { plane: plane.clone(), endpoint, control };
-        let role = match &authority {
-            Some(_) => Role::Control,
+        let role = match ports {
+            Some(ports) => Role::Control(ports),
             None => Role::Member { control: links.find_control(&options.net).await? },
         };
         let setup = ClusterSetup {
@@ -174,7 +177,9 @@ impl Launch {
             carrier: Arc::new(PlaneCarrier(plane.clone())),
             options: options.cluster.clone(),
         };
-        let cluster = ClusterNode::start(&system, setup).await?;
+        let lifetime = options.net.token_lifetime;
+        let inviter = authority.clone().map(|authority| inviter(authority, lifetime));
+        let cluster = ClusterNode::start_with(&system, setup, inviter.clone()).await?;
         inlet.open(cluster.clone());
         let joins = match &authority {
             None => None,
@@ -198,20 +203,7 @@ impl Launch {
         if authority.is_none() {
             until(Box::pin(links.keep()));
         }
-        let token_lifetime = options.net.token_lifetime;
-        Ok(RunningNode {
-            system,
-            cluster,
-            network,
-            plane,
-            listener,
-            node,
-            advertised,
-            authority,
-            token_lifetime,
-            ended,
-            tasks,
-        })
+        Ok(RunningNode { system, cluster, network, plane, listener, node, advertised, inviter, ended, tasks })
     }
 }
 
@@ -235,13 +227,12 @@ impl RunningNode {
         &self.advertised
     }
 
-    /// A one-time token by which another node may join. On the control node only.
+    /// A one-time token by which another node may join. On the control node only; any node can ask it by
+    /// [`ClusterNode::invite`].
     pub fn invite(&self) -> Result<JoinToken, ClusterError> {
-        let authority = self
-            .authority
-            .as_ref()
-            .ok_or_else(|| ClusterError::Control("only the control node can invite; ask there".into()))?;
-        Ok(authority.tokens().issue(authority.identity(), Timestamp::now(), self.token_lifetime)?)
+        let elsewhere = || ClusterError::Control("only the control node makes tokens; ask it".into());
+        let token = self.inviter.as_ref().ok_or_else(elsewhere)?().map_err(ClusterError::Refused)?;
+        Ok(JoinToken::parse(&token)?)
     }
 
     /// Leaves the cluster in good order and ends.
@@ -255,6 +246,13 @@ impl RunningNode {
         self.tasks.wait().await;
         self.system.shutdown().await;
     }
+}
+
+fn inviter(authority: Arc<Authority>, lifetime: Duration) -> Inviter {
+    Arc::new(move || {
+        let token = authority.tokens().issue(authority.identity(), Timestamp::now(), lifetime);
+        token.map(|token| token.expose()).map_err(|e| e.to_string())
+    })
 }
 
 /// A free port in place of port 0: what a node advertises when it joins is what it listens on afterwards.

@@ -1,6 +1,6 @@
 //! A node's own part: keeps its lease, has the last word on its resources, starts what it is told to.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,24 +11,38 @@ use wincode::{SchemaRead, SchemaWrite};
 
 use super::carrier::Carrier;
 use super::clock::boot_time;
-use super::kinds::{ActorKinds, SpawnOrder};
-use super::message::{Answer, ControlAnswer, MemberAddr, NodeAnswer, Said, ToControl, ToNode};
+use super::kinds::{ActorKinds, News, SpawnOrder};
+use super::load::LoadMeter;
+use super::message::{Answer, ControlAnswer, MemberAddr, NodeAnswer, NodeReport, Running, Said, ToControl, ToNode};
 use super::network::Network;
 use super::options::ClusterOptions;
 use crate::actor::{Actor, ActorAddr, ActorError, Context, Life, Message, ReplyTo};
 use crate::codec;
-use crate::id::{Incarnation, NodeId};
-use crate::membership::{Grant, NodeCommand, NodeCore, NodeFacts, NodeLoad, Refusal, RefusalReason};
+use crate::id::{ActorId, Incarnation, NodeId};
+use crate::membership::{Grant, NodeCommand, NodeCore, NodeFacts, Refusal, RefusalReason};
 use crate::placement::{NodeLedger, ReservationId, Resources};
 
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub(super) enum MemberMsg {
-    Told { what: ToNode, reply: ReplyTo<NodeAnswer> },
-    Started { reservation: ReservationId, result: Result<ActorAddr, String>, reply: ReplyTo<NodeAnswer> },
+    Told {
+        what: ToNode,
+        reply: ReplyTo<NodeAnswer>,
+    },
+    Started {
+        life: Life,
+        reservation: ReservationId,
+        result: Result<ActorAddr, String>,
+        reply: ReplyTo<NodeAnswer>,
+    },
+    /// The control node has, or hasn't, taken in what was under way.
+    NewsTold(bool),
     Granted(Grant),
     Refused(Refusal),
-    Answered { probe: NodeId },
-    Leave,
+    Answered {
+        probe: NodeId,
+    },
+    /// Answered when the control node was told, or can't be.
+    Leave(ReplyTo<()>),
     Tick,
 }
 
@@ -67,6 +81,7 @@ impl LeaseClock {
 #[derive(Clone)]
 pub(super) struct MemberArgs {
     pub options: ClusterOptions,
+    pub node: NodeId,
     pub incarnation: Incarnation,
     pub facts: NodeFacts,
     pub totals: Resources,
@@ -82,8 +97,22 @@ pub(super) struct MemberActor {
     args: MemberArgs,
     core: NodeCore,
     ledger: NodeLedger,
-    known: BTreeSet<NodeId>,
+    /// The other members, and where they are.
+    known: BTreeMap<NodeId, String>,
+    /// Actors of the cluster here, starting or up.
+    held: BTreeMap<ActorId, Held>,
+    /// What the control node is being told.
+    telling: Option<News>,
+    load: LoadMeter,
     tasks: TaskTracker,
+}
+
+struct Held {
+    key: String,
+    life: Life,
+    reservation: ReservationId,
+    /// Starts of it under way.
+    starting: usize,
 }
 
 impl Actor for MemberActor {
@@ -94,7 +123,8 @@ impl Actor for MemberActor {
         let core = NodeCore::new(args.options.membership.clone(), args.incarnation, boot_time());
         let ledger = NodeLedger::new(args.totals.clone()).map_err(ActorError::failed)?;
         let core = core.map_err(ActorError::failed)?;
-        Ok(Self { args, core, ledger, known: BTreeSet::new(), tasks: TaskTracker::new() })
+        let (known, held, telling, load) = Default::default();
+        Ok(Self { args, core, ledger, known, held, telling, load, tasks: TaskTracker::new() })
     }
 
     async fn handle(&mut self, msg: MemberMsg, ctx: &Context<MemberMsg>) -> Result<(), ActorError> {
@@ -102,19 +132,28 @@ impl Actor for MemberActor {
         let commands = match msg {
             MemberMsg::Tick => {
                 self.ledger.expire(now);
+                self.tell_news(ctx);
                 self.core.tick(now)
             }
             MemberMsg::Granted(grant) => self.core.on_grant(grant, now),
             MemberMsg::Refused(refusal) => self.core.on_refused(refusal, now),
             MemberMsg::Answered { probe } => self.core.on_probe_answer(probe, now),
-            MemberMsg::Leave => self.core.leave(now),
+            MemberMsg::Leave(reply) => {
+                self.leave(reply);
+                Vec::new()
+            }
+            MemberMsg::NewsTold(told) => {
+                if let Some(news) = self.telling.take().filter(|_| told) {
+                    self.args.kinds.told(&news);
+                }
+                Vec::new()
+            }
             MemberMsg::Told { what, reply } => {
                 self.told(what, reply, ctx);
                 Vec::new()
             }
-            MemberMsg::Started { reservation, result, reply } => {
-                self.did_start(reservation, &result);
-                reply.send(NodeAnswer::Started(result));
+            MemberMsg::Started { life, reservation, result, reply } => {
+                reply.send(self.did_start(life, reservation, result));
                 Vec::new()
             }
         };
@@ -140,7 +179,7 @@ impl MemberActor {
                 self.say(ToControl::Join { renewal, facts, totals, view }, ctx);
             }
             NodeCommand::SendRenewal(renewal) => {
-                let load = NodeLoad::default();
+                let load = self.load.read(self.args.kinds.count());
                 self.say(ToControl::Renew { renewal, load, view }, ctx);
             }
             NodeCommand::Fence => self.stand(Standing::Fenced),
@@ -162,7 +201,10 @@ impl MemberActor {
     fn told(&mut self, what: ToNode, reply: ReplyTo<NodeAnswer>, ctx: &Context<MemberMsg>) {
         let now = boot_time();
         match what {
-            ToNode::Reserve { incarnation, .. } | ToNode::Start { incarnation, .. }
+            ToNode::Reserve { incarnation, .. }
+            | ToNode::Start { incarnation, .. }
+            | ToNode::Stop { incarnation, .. }
+            | ToNode::Report { incarnation }
                 if incarnation != self.args.incarnation =>
             {
                 reply.send(NodeAnswer::NotMe);
@@ -176,13 +218,11 @@ impl MemberActor {
                 self.ledger.release(reservation);
                 reply.send(NodeAnswer::Done);
             }
-            ToNode::Stop { key, reservation } => {
-                self.ledger.release(reservation);
-                let kinds = self.args.kinds.clone();
-                self.tasks.spawn(async move {
-                    kinds.stop(&key).await;
-                    reply.send(NodeAnswer::Done);
-                });
+            ToNode::Stop { reservation, life, key, .. } => self.stop_actor(reservation, life, key, reply),
+            ToNode::Report { .. } => reply.send(NodeAnswer::Report(self.report())),
+            ToNode::Ended(actor) => {
+                self.args.network.ended(actor);
+                reply.send(NodeAnswer::Done);
             }
             ToNode::Members(members) => {
                 self.members(&members);
@@ -202,39 +242,130 @@ impl MemberActor {
 
     /// Off this actor: a slow start must not hold up the lease.
     fn start_actor(
-        &self,
+        &mut self,
         reservation: ReservationId,
         life: Life,
         order: SpawnOrder,
         reply: ReplyTo<NodeAnswer>,
         ctx: &Context<MemberMsg>,
     ) {
+        if self.args.kinds.exit_of(life).is_some() {
+            // It did start. Of its end the control node is told as well.
+            let (node, incarnation) = (self.args.node, self.args.incarnation);
+            let addr = ActorAddr { node, incarnation, actor: life.actor, generation: life.generation };
+            return reply.send(NodeAnswer::Started(Ok(addr)));
+        }
+        // First of all: an order that was overtaken by its own end must not start anything.
+        if let Err(error) = self.ledger.confirm(reservation, boot_time()) {
+            tracing::debug!(key = order.key, %error, "an actor isn't started");
+            return reply.send(NodeAnswer::NotHeld);
+        }
+        let fresh = || Held { key: order.key.clone(), life, reservation, starting: 0 };
+        let held = self.held.entry(life.actor).or_insert_with(fresh);
+        if held.life.precedes(&life) {
+            *held = fresh();
+        }
+        held.starting += 1;
         let (kinds, me) = (self.args.kinds.clone(), ctx.myself());
         self.tasks.spawn(async move {
             let result = kinds.start_as(life, order).await.map_err(|e| e.to_string());
             // If this node is ending, the reply is dropped with the message and the control node asks again.
-            let _ = me.tell(MemberMsg::Started { reservation, result, reply }).await;
+            let _ = me.tell(MemberMsg::Started { life, reservation, result, reply }).await;
         });
     }
 
-    fn did_start(&mut self, reservation: ReservationId, result: &Result<ActorAddr, String>) {
-        match result {
-            Ok(addr) => {
-                if let Err(error) = self.ledger.confirm(reservation, boot_time()) {
-                    tracing::warn!(%addr, %error, "an actor runs on a reservation that is over");
-                }
+    fn did_start(&mut self, life: Life, reservation: ReservationId, result: Result<ActorAddr, String>) -> NodeAnswer {
+        let held = self.held.get_mut(&life.actor).filter(|held| held.life == life);
+        let key = held.map(|held| {
+            held.starting = held.starting.saturating_sub(1);
+            held.key.clone()
+        });
+        let ended = self.ledger.confirm(reservation, boot_time()).is_err() && self.args.kinds.exit_of(life).is_none();
+        match (result, key) {
+            // It was told to stop meanwhile.
+            (Ok(_), Some(key)) if ended => {
+                let kinds = self.args.kinds.clone();
+                self.tasks.spawn(async move { kinds.stop_life(&key, life).await });
+                NodeAnswer::NotHeld
             }
-            Err(_) => drop(self.ledger.release(reservation)),
+            (Ok(addr), _) => NodeAnswer::Started(Ok(addr)),
+            (Err(why), _) => {
+                self.ledger.release(reservation);
+                self.held.retain(|_, held| held.life != life);
+                NodeAnswer::Started(Err(why))
+            }
         }
     }
 
+    fn stop_actor(&mut self, reservation: ReservationId, life: Life, key: String, reply: ReplyTo<NodeAnswer>) {
+        self.ledger.release(reservation);
+        if self.held.get(&life.actor).is_some_and(|held| held.life == life && held.starting > 0) {
+            // Once it is up it finds its reservation ended, and ends as well. The control node asks again.
+            return reply.send(NodeAnswer::NotHeld);
+        }
+        self.held.retain(|_, held| held.life != life);
+        let kinds = self.args.kinds.clone();
+        self.tasks.spawn(async move {
+            kinds.stop_life(&key, life).await;
+            reply.send(NodeAnswer::Done);
+        });
+    }
+
+    fn report(&self) -> NodeReport {
+        let running = self.held.values().map(|held| Running {
+            key: held.key.clone(),
+            life: held.life,
+            reservation: held.reservation,
+            addr: self.args.kinds.addr(&held.key, held.life),
+        });
+        let exits = self.args.kinds.news().unwrap_or_default().exits;
+        NodeReport { view: self.ledger.view(), running: running.collect(), exits: exits.into_values().collect() }
+    }
+
+    /// Until the control node has acknowledged it.
+    fn tell_news(&mut self, ctx: &Context<MemberMsg>) {
+        let Some(news) = self.args.kinds.news() else { return };
+        for exit in news.exits.values() {
+            let ended = self.held.extract_if(.., |_, held| held.life == exit.life);
+            for (_, held) in ended {
+                self.ledger.release(held.reservation);
+            }
+        }
+        if self.telling.is_some() {
+            return;
+        }
+        let (restarted, exits) = (news.restarted.values().copied().collect(), news.exits.values().cloned().collect());
+        self.telling = Some(news);
+        self.say(ToControl::News { incarnation: self.args.incarnation, restarted, exits }, ctx);
+    }
+
+    fn leave(&mut self, reply: ReplyTo<()>) {
+        let commands = self.core.leave(boot_time());
+        let left = commands.into_iter().find_map(|command| match command {
+            NodeCommand::SayLeft { incarnation } => Some(incarnation),
+            _ => None,
+        });
+        self.args.lease.set(None);
+        let Some(incarnation) = left else { return reply.send(()) };
+        let (carrier, control) = (self.args.carrier.clone(), self.args.control);
+        let deadline = self.args.options.membership.renew_every;
+        self.tasks.spawn(async move {
+            // If it doesn't hear this, our lease runs out.
+            if let Ok(message) = codec::encode(&Said::ToControl(ToControl::Left { incarnation })) {
+                let _ = carrier.call(control, message, deadline).await;
+            }
+            reply.send(());
+        });
+    }
+
     fn members(&mut self, members: &[MemberAddr]) {
-        let now: BTreeSet<NodeId> = members.iter().map(|member| member.node).collect();
-        for gone in self.known.difference(&now) {
+        let now: BTreeMap<NodeId, String> = members.iter().map(|m| (m.node, m.addr.clone())).collect();
+        for gone in self.known.keys().filter(|node| !now.contains_key(node)) {
             self.args.network.forget(*gone);
         }
-        for member in members.iter().filter(|member| !self.known.contains(&member.node)) {
-            self.args.network.want(member.node, &member.addr);
+        // One that is back in a new life may be elsewhere.
+        for (node, addr) in now.iter().filter(|(node, addr)| self.known.get(node) != Some(addr)) {
+            self.args.network.want(*node, addr);
         }
         self.known = now;
     }
@@ -253,15 +384,18 @@ impl MemberActor {
         let (carrier, control, me) = (self.args.carrier.clone(), self.args.control, ctx.myself());
         let deadline = self.args.options.membership.lease;
         self.tasks.spawn(async move {
-            let Ok(message) = codec::encode(&Said::ToControl(what)) else { return };
-            let answer = match carrier.call(control, message, deadline).await {
-                Ok(bytes) => codec::decode(&bytes),
-                // The next renewal comes by itself.
-                Err(error) => return tracing::debug!(%error, "the control node was not reached"),
+            let news = matches!(what, ToControl::News { .. });
+            let asked = async {
+                let message = codec::encode(&Said::ToControl(what)).ok()?;
+                let called = carrier.call(control, message, deadline).await;
+                codec::decode(&called.inspect_err(|error| tracing::debug!(%error, "no control node")).ok()?).ok()
             };
+            let answer = asked.await;
             let told = match answer {
-                Ok(Answer::Control(ControlAnswer::Granted(grant))) => MemberMsg::Granted(grant),
-                Ok(Answer::Control(ControlAnswer::Refused(refusal))) => MemberMsg::Refused(refusal),
+                Some(Answer::Control(ControlAnswer::Granted(grant))) => MemberMsg::Granted(grant),
+                Some(Answer::Control(ControlAnswer::Refused(refusal))) => MemberMsg::Refused(refusal),
+                answer if news => MemberMsg::NewsTold(matches!(answer, Some(Answer::Control(ControlAnswer::Done)))),
+                // The next renewal comes by itself.
                 _ => return,
             };
             let _ = me.tell(told).await;

@@ -1,27 +1,81 @@
 //! What nodes and the control node say to each other. Every one of these is a call with an answer and a deadline.
 
+use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::kinds::SpawnOrder;
-use crate::actor::{ActorAddr, Life};
-use crate::id::{Incarnation, NodeId};
+use super::view::{ActorExplanation, ActorFilter, ActorPage, NodeExplanation, NodeRecord};
+use crate::actor::{ActorAddr, Json, Life};
+use crate::id::{ActorId, Incarnation, NodeId};
 use crate::membership::{Grant, NodeFacts, NodeLoad, Refusal, Renewal};
 use crate::placement::{Demand, NodeView, Request, ReservationId, ReserveResult, Resources};
 
 /// From a node to the control node.
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub(super) enum ToControl {
-    Join { renewal: Renewal, facts: NodeFacts, totals: Resources, view: NodeView },
-    Renew { renewal: Renewal, load: NodeLoad, view: NodeView },
-    Left { incarnation: Incarnation },
-    Probed { target: NodeId, reached: bool },
+    Join {
+        renewal: Renewal,
+        facts: NodeFacts,
+        totals: Resources,
+        view: NodeView,
+    },
+    Renew {
+        renewal: Renewal,
+        load: NodeLoad,
+        view: NodeView,
+    },
+    Left {
+        incarnation: Incarnation,
+    },
+    Probed {
+        target: NodeId,
+        reached: bool,
+    },
+    /// What became of actors there by itself. Repeated until it is answered, which is after it is on disk.
+    News {
+        incarnation: Incarnation,
+        restarted: Vec<(Life, ActorAddr)>,
+        exits: Vec<ExitNotice>,
+    },
     Spawn(SpawnRequest),
-    Stop { key: String },
-    Find { key: String },
+    Stop {
+        key: String,
+    },
+    Find {
+        key: String,
+    },
+    /// How these stand.
+    Follow {
+        keys: Vec<String>,
+    },
+    Nodes,
+    /// A page of the actors behind that key.
+    Actors {
+        filter: ActorFilter,
+        after: Option<String>,
+    },
+    ExplainActor {
+        key: String,
+    },
+    /// By name or id.
+    ExplainNode {
+        node: String,
+    },
+    Drain {
+        node: String,
+    },
+    Invite,
+}
+
+/// An actor has ended on its node and isn't started again there.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(super) struct ExitNotice {
+    pub life: Life,
+    pub why: String,
 }
 
 /// An actor that some node is to run.
-#[derive(Clone, Debug, PartialEq, SchemaWrite, SchemaRead)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 pub(super) struct SpawnRequest {
     pub order: SpawnOrder,
     pub demand: Demand,
@@ -34,7 +88,27 @@ pub(super) enum ControlAnswer {
     /// Where the actor runs, or why it doesn't.
     Spawned(Result<ActorAddr, String>),
     Found(Option<ActorAddr>),
+    /// In the order of the keys.
+    Followed(Vec<Followed>),
+    Nodes(Json<Vec<NodeRecord>>),
+    Actors(Json<ActorPage>),
+    Actor(Json<Option<ActorExplanation>>),
+    Node(Json<Option<NodeExplanation>>),
+    /// A join token: a secret.
+    Invited(String),
+    /// It isn't done, and why.
+    No(String),
     Done,
+}
+
+/// How an actor stands that somebody follows.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(super) enum Followed {
+    /// It is the cluster's; where it lives, unless it is on its way.
+    Is(Option<ActorAddr>),
+    Over(String),
+    /// Nobody asked for it, or it is over for long.
+    Unknown,
 }
 
 /// From the control node to a node.
@@ -59,10 +133,19 @@ pub(super) enum ToNode {
         life: Life,
         order: SpawnOrder,
     },
+    /// Answered when that life of it has ended.
     Stop {
-        key: String,
+        incarnation: Incarnation,
         reservation: ReservationId,
+        life: Life,
+        key: String,
     },
+    /// What runs there?
+    Report {
+        incarnation: Incarnation,
+    },
+    /// An actor that had moved is over.
+    Ended(ActorId),
     Probe {
         target: NodeId,
     },
@@ -79,9 +162,31 @@ pub(super) struct MemberAddr {
 pub(super) enum NodeAnswer {
     Reserved(ReserveResult),
     Started(Result<ActorAddr, String>),
+    /// That reservation isn't held any more; nothing was started.
+    NotHeld,
+    Report(NodeReport),
     /// It is for another life of this node.
     NotMe,
     Done,
+}
+
+/// What a node has.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(super) struct NodeReport {
+    pub view: NodeView,
+    pub running: Vec<Running>,
+    /// Not acknowledged yet.
+    pub exits: Vec<ExitNotice>,
+}
+
+/// An actor that a node has started, or is about to.
+#[derive(Clone, Debug, PartialEq, Eq, SchemaWrite, SchemaRead)]
+pub(super) struct Running {
+    pub key: String,
+    pub life: Life,
+    pub reservation: ReservationId,
+    /// Its present address, once it is up.
+    pub addr: Option<ActorAddr>,
 }
 
 /// What a call carries.

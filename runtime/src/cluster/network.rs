@@ -1,6 +1,7 @@
 //! The lanes of a node: made in pairs of connections, remade when they are lost, found by the references that need them.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -68,6 +69,8 @@ struct Inner {
     inward: Arc<Inward>,
     /// Where actors are that have moved to another node, or begun anew there.
     moved: RwLock<HashMap<ActorId, ActorAddr>>,
+    /// Whether any has; asked with every message.
+    any_moved: AtomicBool,
     ended: CancellationToken,
     tasks: TaskTracker,
 }
@@ -98,6 +101,7 @@ impl Network {
             halves: Mutex::default(),
             inward: Inward::new(system.home().clone()),
             moved: RwLock::default(),
+            any_moved: AtomicBool::new(false),
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }))
@@ -174,6 +178,7 @@ impl Network {
             for to in to {
                 if newer(moved.get(&to.actor), &to) {
                     moved.insert(to.actor, to);
+                    self.0.any_moved.store(true, Ordering::Release);
                 }
             }
         }
@@ -308,6 +313,9 @@ impl Routes for Inner {
     }
 
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr> {
+        if !self.any_moved.load(Ordering::Acquire) {
+            return None;
+        }
         let moved = self.moved.read().unwrap_or_else(PoisonError::into_inner);
         moved.get(&from.actor).copied().filter(|to| to.generation > from.generation)
     }

@@ -3,19 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ClusterError;
+use super::archive::ControlPorts;
 use super::carrier::{Carrier, CarrierError};
-use super::control::{Control, ControlArgs, ControlMsg};
+use super::control::{Control, ControlArgs, ControlMsg, Inviter};
 use super::kinds::{ActorKind, ActorKinds, SpawnOrder};
 use super::member::{LeaseClock, MemberActor, MemberArgs, MemberMsg, Standing};
 use super::message::{Answer, ControlAnswer, Said, SpawnRequest, ToControl};
 use super::network::Network;
 use super::options::ClusterOptions;
-use crate::actor::{Message, Ref, System};
+use super::view::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
+use super::watching::{ActorWatch, Following};
+use crate::actor::{ActorAddr, Json, Message, Ref, System};
 use crate::codec;
 use crate::id::{Incarnation, NodeId};
 use crate::membership::{Member, NodeFacts};
@@ -23,10 +26,10 @@ use crate::placement::{Demand, Resources};
 use crate::supervise::{ChildOptions, Restart};
 
 /// What a node is in its cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Role {
     /// It keeps the others together, and runs actors like them.
-    Control,
+    Control(ControlPorts),
     /// It belongs to the cluster of that control node.
     Member { control: NodeId },
 }
@@ -60,8 +63,12 @@ struct Inner {
     control: Option<Ref<ControlMsg>>,
     member: Ref<MemberMsg>,
     lease: LeaseClock,
+    kinds: ActorKinds,
     standing: watch::Receiver<Standing>,
     members: watch::Receiver<Vec<Member>>,
+    following: Following,
+    /// Somebody follows another actor.
+    follow_now: Notify,
     ended: CancellationToken,
     tasks: TaskTracker,
 }
@@ -70,8 +77,18 @@ const CONTROL: &str = "cluster-control";
 const MEMBER: &str = "cluster-member";
 
 impl ClusterNode {
-    /// Starts the node's part in the cluster; it joins by itself as soon as the carrier reaches the control node.
+    /// Starts the node's part in the cluster; it joins by itself as soon as the carrier reaches the control node. The
+    /// control node itself goes on from what its journal has.
     pub async fn start(system: &System, setup: ClusterSetup) -> Result<Self, ClusterError> {
+        Self::start_with(system, setup, None).await
+    }
+
+    /// The same for a control node that can make join tokens.
+    pub(super) async fn start_with(
+        system: &System,
+        setup: ClusterSetup,
+        inviter: Option<Inviter>,
+    ) -> Result<Self, ClusterError> {
         let ClusterSetup { role, node, incarnation, facts, totals, kinds, network, carrier, options } = setup;
         let failed = |source| ClusterError::Start { name: "cluster".into(), source };
         let (members, seen) = watch::channel(Vec::new());
@@ -80,31 +97,25 @@ impl ClusterNode {
         // What a call to this very node goes to; it is filled in below.
         let home = Arc::new(Homing { node, carrier: carrier.clone(), me: std::sync::OnceLock::new() });
         let to_all: Arc<dyn Carrier> = home.clone();
-        let control = match role {
-            Role::Member { .. } => None,
-            Role::Control => {
-                let args = ControlArgs {
-                    options: options.clone(),
-                    incarnation,
-                    carrier: to_all.clone(),
-                    members: Arc::new(members),
-                };
-                Some(system.spawn::<Control>(CONTROL, args, ChildOptions::default()).await.map_err(failed)?)
+        let (control_node, control) = match role {
+            Role::Member { control } => (control, None),
+            Role::Control(ports) => {
+                let (options, carrier, members) = (options.clone(), to_all.clone(), Arc::new(members));
+                let args = ControlArgs { options, node, incarnation, ports, inviter, carrier, members };
+                let started = system.spawn::<Control>(CONTROL, args, ChildOptions::default()).await;
+                (node, Some(started.map_err(failed)?))
             }
-        };
-        let control_node = match role {
-            Role::Control => node,
-            Role::Member { control } => control,
         };
         let args = MemberArgs {
             options: options.clone(),
+            node,
             incarnation,
             facts,
             totals,
             control: control_node,
             carrier: to_all.clone(),
             network: network.clone(),
-            kinds,
+            kinds: kinds.clone(),
             lease: lease.clone(),
             standing: Arc::new(standing),
         };
@@ -118,13 +129,17 @@ impl ClusterNode {
             control,
             member,
             lease,
+            kinds,
             standing: stands,
             members: seen,
+            following: Following::default(),
+            follow_now: Notify::new(),
             ended: CancellationToken::new(),
             tasks: TaskTracker::new(),
         }));
         let _ = home.me.set(Arc::downgrade(&me.0));
         me.0.tasks.spawn(tick(me.0.clone()));
+        me.0.tasks.spawn(follow(me.0.clone()));
         Ok(me)
     }
 
@@ -158,7 +173,7 @@ impl ClusterNode {
         match self.0.ask_control(ToControl::Spawn(SpawnRequest { order, demand }), deadline).await? {
             ControlAnswer::Spawned(Ok(addr)) => Ok(self.0.network.reference(addr)),
             ControlAnswer::Spawned(Err(why)) => Err(ClusterError::NotPlaced { key: key.to_owned(), why }),
-            _ => Err(ClusterError::Control("it answered another question".into())),
+            other => Err(unexpected(other)),
         }
     }
 
@@ -167,22 +182,104 @@ impl ClusterNode {
         let find = ToControl::Find { key: key.to_owned() };
         match self.0.ask_control(find, self.0.options.call_deadline).await? {
             ControlAnswer::Found(addr) => Ok(addr.map(|addr| self.0.network.reference(addr))),
-            _ => Err(ClusterError::Control("it answered another question".into())),
+            other => Err(unexpected(other)),
         }
     }
 
-    /// Ends an actor of the cluster; one that isn't there is ended already.
-    pub async fn stop_actor(&self, key: &str) -> Result<(), ClusterError> {
-        let stop = ToControl::Stop { key: key.to_owned() };
-        self.0.ask_control(stop, self.0.options.call_deadline).await.map(drop)
+    /// A reference to the actor at that address, on whichever node; it follows the actor.
+    pub fn reference<M: Message>(&self, addr: ActorAddr) -> Ref<M> {
+        self.0.network.reference(addr)
     }
 
-    /// Gives that node no new work. On the control node only.
-    pub async fn drain(&self, node: NodeId) -> Result<(), ClusterError> {
-        let Some(control) = &self.0.control else {
-            return Err(ClusterError::Control("only the control node can drain a node".into()));
-        };
-        control.tell(ControlMsg::Drain(node)).await.map_err(|e| ClusterError::Control(e.to_string()))
+    /// A service of the control node, by name, in whichever life it and the node are: see
+    /// [`System::spawn_service`].
+    pub fn service<M: Message>(&self, name: &str) -> Ref<M> {
+        self.0.network.reference(ActorAddr::service(self.0.control_node, name))
+    }
+
+    /// The same on any node.
+    pub fn service_on<M: Message>(&self, node: NodeId, name: &str) -> Ref<M> {
+        self.0.network.reference(ActorAddr::service(node, name))
+    }
+
+    /// Ends an actor of the cluster, and returns when it has ended, wherever it runs; one that isn't there is ended
+    /// already. If this gives an error, it is ended as soon as its node can be reached, or its lease is over.
+    pub async fn stop_actor(&self, key: &str) -> Result<(), ClusterError> {
+        let stop = ToControl::Stop { key: key.to_owned() };
+        self.done(stop, self.0.options.call_deadline).await
+    }
+
+    /// Gives a node, by its name or id, no new work, and moves its permanent actors elsewhere: each is stopped there and
+    /// begins anew on another node. Returns when that has begun. From any node.
+    pub async fn drain(&self, node: &str) -> Result<(), ClusterError> {
+        self.done(ToControl::Drain { node: node.to_owned() }, self.0.options.call_deadline).await
+    }
+
+    /// A one-time token, to be shown once to whoever brings the new node. From any node.
+    pub async fn invite(&self) -> Result<String, ClusterError> {
+        match self.ask(ToControl::Invite).await? {
+            ControlAnswer::Invited(token) => Ok(token),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// All nodes that are, or were, members. From any node, as is all that follows.
+    pub async fn nodes(&self) -> Result<Vec<NodeRecord>, ClusterError> {
+        match self.ask(ToControl::Nodes).await? {
+            ControlAnswer::Nodes(nodes) => readable(nodes),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// The actors of the cluster, by key; what is over, or ending, comes last.
+    pub async fn actors(&self, filter: ActorFilter) -> Result<Vec<ActorRecord>, ClusterError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let page = match self.ask(ToControl::Actors { filter: filter.clone(), after }).await? {
+                ControlAnswer::Actors(page) => readable(page)?,
+                other => return Err(unexpected(other)),
+            };
+            all.extend(page.actors);
+            if page.more_after.is_none() {
+                return Ok(all);
+            }
+            after = page.more_after;
+        }
+    }
+
+    /// Why an actor is as it is; `None` if no actor of that key is known (any more).
+    pub async fn explain_actor(&self, key: &str) -> Result<Option<ActorExplanation>, ClusterError> {
+        match self.ask(ToControl::ExplainActor { key: key.to_owned() }).await? {
+            ControlAnswer::Actor(explanation) => readable(explanation),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// Why a node, by name or id, is as it is; `None` if it isn't known.
+    pub async fn explain_node(&self, node: &str) -> Result<Option<NodeExplanation>, ClusterError> {
+        match self.ask(ToControl::ExplainNode { node: node.to_owned() }).await? {
+            ControlAnswer::Node(explanation) => readable(explanation),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// What becomes of an actor of the cluster from now on, beginning with where it lives. Events come at most about a
+    /// renewal interval late.
+    pub fn watch(&self, key: &str) -> ActorWatch {
+        let watch = self.0.following.follow(key);
+        self.0.follow_now.notify_one();
+        watch
+    }
+
+    async fn ask(&self, what: ToControl) -> Result<ControlAnswer, ClusterError> {
+        self.0.ask_control(what, self.0.options.call_deadline).await
+    }
+
+    async fn done(&self, what: ToControl, deadline: Duration) -> Result<(), ClusterError> {
+        match self.0.ask_control(what, deadline).await? {
+            ControlAnswer::Done => Ok(()),
+            other => Err(unexpected(other)),
+        }
     }
 
     /// Whether an effect may start now: this node holds its lease. Asked before each effect.
@@ -200,9 +297,11 @@ impl ClusterNode {
         self.0.members.clone()
     }
 
-    /// Leaves the cluster in good order: says so, then ends.
+    /// Leaves the cluster in good order: ends the actors that were started here for it, says so, then ends.
     pub async fn leave(&self) {
-        let _ = self.0.member.tell(MemberMsg::Leave).await;
+        self.0.kinds.stop_all().await;
+        // If nobody hears it, the lease runs out.
+        let _ = self.0.member.ask(self.0.options.call_deadline, MemberMsg::Leave).await;
         self.stop().await;
     }
 
@@ -211,6 +310,7 @@ impl ClusterNode {
         self.0.ended.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
+        self.0.following.end();
         self.0.system.stop(MEMBER).await;
         self.0.system.stop(CONTROL).await;
     }
@@ -225,6 +325,20 @@ impl Inner {
         match codec::decode(&answer).map_err(unreadable)? {
             Answer::Control(answer) => Ok(answer),
             _ => Err(ClusterError::Control("it answered another question".into())),
+        }
+    }
+
+    /// Asks how those stand that somebody follows.
+    async fn ask_after(&self) {
+        let keys = self.following.keys();
+        for some in keys.chunks(FOLLOWED_AT_ONCE) {
+            let asked = self.ask_control(ToControl::Follow { keys: some.to_vec() }, self.options.call_deadline).await;
+            match asked {
+                Ok(ControlAnswer::Followed(stand)) => self.following.take(some, stand),
+                // It is asked again soon.
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "nothing is known of the actors that are followed"),
+            }
         }
     }
 
@@ -245,6 +359,31 @@ impl Inner {
             }
         };
         codec::encode(&answer).map_err(|e| e.to_string())
+    }
+}
+
+/// Keys in one question.
+const FOLLOWED_AT_ONCE: usize = 1000;
+
+fn unexpected(answer: ControlAnswer) -> ClusterError {
+    match answer {
+        ControlAnswer::No(why) => ClusterError::Refused(why),
+        _ => ClusterError::Control("it answered another question".into()),
+    }
+}
+
+fn readable<T>(answer: Json<T>) -> Result<T, ClusterError> {
+    answer.take().map_err(ClusterError::Control)
+}
+
+async fn follow(inner: Arc<Inner>) {
+    loop {
+        let pause = tokio::time::sleep(inner.options.membership.renew_every);
+        tokio::select! {
+            () = inner.ended.cancelled() => return,
+            () = async { inner.ask_after().await; pause.await; } => {}
+            () = inner.follow_now.notified() => {}
+        }
     }
 }
 

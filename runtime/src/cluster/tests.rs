@@ -12,6 +12,9 @@ use crate::id::{Incarnation, NodeId};
 use crate::net::{Authority, Endpoint, Listener, NetOptions, NodeCredentials, NodeKey, Plane};
 use crate::supervise::Restart;
 
+mod people;
+mod restart;
+
 const SOON: Duration = Duration::from_secs(20);
 
 #[derive(Debug, SchemaWrite, SchemaRead)]
@@ -20,6 +23,9 @@ enum CounterMsg {
     Get(ReplyTo<u64>),
     /// Asks another counter and passes its answer on.
     GetFrom(Ref<CounterMsg>, ReplyTo<u64>),
+    /// Ends in good order.
+    End,
+    Fail,
 }
 
 impl Message for CounterMsg {
@@ -39,8 +45,10 @@ impl Actor for Counter {
         }
     }
 
-    async fn handle(&mut self, msg: CounterMsg, _: &Context<CounterMsg>) -> Result<(), ActorError> {
+    async fn handle(&mut self, msg: CounterMsg, ctx: &Context<CounterMsg>) -> Result<(), ActorError> {
         match msg {
+            CounterMsg::End => ctx.stop(),
+            CounterMsg::Fail => return Err(ActorError::failed("it was told to")),
             CounterMsg::Add(n) => self.0 += n,
             CounterMsg::Get(reply) => reply.send(self.0),
             CounterMsg::GetFrom(other, reply) => {
@@ -60,6 +68,7 @@ impl ActorKind for Counter {
 /// A node in this process, with a socket of its own.
 struct Node {
     id: NodeId,
+    incarnation: Incarnation,
     system: System,
     network: Network,
     kinds: ActorKinds,
@@ -69,13 +78,21 @@ struct Node {
 
 struct Cluster {
     authority: Authority,
-    _dir: TempDir,
+    ports: std::sync::OnceLock<ControlPorts>,
+    dir: TempDir,
 }
 
 impl Cluster {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { authority: Authority::open_or_create(dir.path()).unwrap(), _dir: dir }
+        let authority = Authority::open_or_create(dir.path()).unwrap();
+        Self { authority, ports: std::sync::OnceLock::new(), dir }
+    }
+
+    /// The same journal each time, as the disk is after a crash.
+    fn ports(&self) -> ControlPorts {
+        let alone = || ControlPorts::alone(&self.dir.path().join("journal")).unwrap();
+        self.ports.get_or_init(alone).clone()
     }
 
     fn credentials(&self, id: NodeId) -> NodeCredentials {
@@ -105,7 +122,7 @@ impl Cluster {
             }
         });
         let kinds = ActorKinds::builder().with::<Counter>().build(&system);
-        Node { id, system, network, kinds, listener, accepting }
+        Node { id, incarnation, system, network, kinds, listener, accepting }
     }
 }
 
@@ -275,13 +292,13 @@ fn fast() -> ClusterOptions {
     ClusterOptions { membership, tick: ms(30), ..ClusterOptions::default() }
 }
 
-async fn member(node: &Node, hub: &Hub, role: Role, cpu_milli: u64) -> ClusterNode {
+async fn member(node: &Node, hub: &Hub, name: &str, role: Role, cpu_milli: u64) -> ClusterNode {
     let amounts = crate::placement::Amounts { cpu_milli, ..Default::default() };
     let setup = ClusterSetup {
         role,
         node: node.id,
-        incarnation: Incarnation(1),
-        facts: crate::membership::NodeFacts { addr: node.addr(), ..Default::default() },
+        incarnation: node.incarnation,
+        facts: crate::membership::NodeFacts { name: name.to_owned(), addr: node.addr(), ..Default::default() },
         totals: crate::placement::Resources { amounts, ..Default::default() },
         kinds: node.kinds.clone(),
         network: node.network.clone(),
@@ -304,9 +321,12 @@ async fn three() -> (Cluster, Hub, Vec<(Node, ClusterNode)>) {
     let mut nodes: Vec<(Node, ClusterNode)> = Vec::new();
     for n in 0..3 {
         let node = cluster.node(NodeId::new_random(), 1).await;
-        let role = nodes.first().map_or(Role::Control, |(control, _)| Role::Member { control: control.id });
+        let role = match nodes.first() {
+            None => Role::Control(cluster.ports()),
+            Some((control, _)) => Role::Member { control: control.id },
+        };
         let cpu = if n == 0 { 0 } else { 20_000 };
-        let part = member(&node, &hub, role, cpu).await;
+        let part = member(&node, &hub, &format!("n{n}"), role, cpu).await;
         nodes.push((node, part));
     }
     let mut members = nodes[0].1.members();

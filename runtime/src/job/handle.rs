@@ -10,7 +10,7 @@ use super::placer::{OnThisNode, RunPlacer};
 use super::record::{JobError, JobRecord, JobSubmit};
 use super::service::{JobsActor, JobsArgs, JobsMsg};
 use crate::actor::{ActorError, Json, Ref, ReplyTo, System};
-use crate::blob::BlobStore;
+use crate::blob::Blobs;
 use crate::id::JobId;
 use crate::journal::{Author, Journal};
 use crate::progress::ProgressBus;
@@ -22,7 +22,7 @@ use crate::supervise::ChildOptions;
 pub struct JobsPorts {
     pub journal: Arc<dyn Journal>,
     pub redactor: Arc<dyn Redactor>,
-    pub blobs: BlobStore,
+    pub blobs: Blobs,
     pub progress: ProgressBus,
 }
 

@@ -10,7 +10,7 @@ use super::host::RunOrder;
 use super::record::{JobError, JobOutcome, JobRecord};
 use super::service::JobsMsg;
 use crate::actor::{AskError, Json, Ref, ReplyTo};
-use crate::blob::BlobStore;
+use crate::blob::{BlobError, Blobs, Digest, Holder};
 use crate::effect::Effects;
 use crate::id::JobId;
 use crate::journal::Envelope;
@@ -46,10 +46,19 @@ pub struct JobContext {
     pub history: Vec<Envelope>,
     pub cancel: CancellationToken,
     pub progress: ProgressBus,
-    pub blobs: BlobStore,
+    pub blobs: Blobs,
     pub waiting: WaitingHandle,
     /// This run, for those who take part in it on other nodes: [`JobHost::context`](super::JobHost::context).
     pub order: RunOrder,
+}
+
+impl JobContext {
+    /// Keeps bytes for as long as the job is there.
+    pub async fn keep(&self, bytes: Vec<u8>) -> Result<Digest, BlobError> {
+        let digest = self.blobs.put(bytes).await?;
+        self.blobs.hold(&digest, &Holder::from(&self.job)).await?;
+        Ok(digest)
+    }
 }
 
 /// Says that the job waits for a person, so that it gives its place to another.

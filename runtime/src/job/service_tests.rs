@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use super::*;
 use crate::actor::{ReplyTo, System, check_wire};
-use crate::blob::{BlobOptions, BlobStore};
+use crate::blob::{BlobOptions, BlobStore, Blobs};
 use crate::effect::Permit;
 use crate::id::{Generation, Incarnation, JobId, NodeId, Position, Seq, StreamId};
 use crate::job::service::JobsMsg;
@@ -166,7 +166,7 @@ impl Node {
         let ports = JobsPorts {
             journal: journal.clone(),
             redactor: Arc::new(NoSecrets),
-            blobs: BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap(),
+            blobs: Blobs::alone(BlobStore::open(&dir.join("blobs"), BlobOptions::default()).unwrap()).await.unwrap(),
             progress: ProgressBus::new(),
         };
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();

@@ -134,11 +134,11 @@ impl Peer {
 
     /// The lane to that life of the node, or where the actor is instead.
     fn way(&self, to: ActorAddr) -> Result<Arc<Session>, Refusal> {
-        let why = match self.lane(to) {
-            Ok(session) => return Ok(session),
-            Err(why) => why,
-        };
-        Err(self.routes().and_then(|routes| routes.moved(to)).map_or(why, Refusal::Moved))
+        // First of all: its node may well be there, and have nothing of it any more.
+        match self.routes().and_then(|routes| routes.moved(to)) {
+            Some(now) => Err(Refusal::Moved(now)),
+            None => self.lane(to),
+        }
     }
 
     /// Like [`Peer::way`], but waits for a lane where there is none.

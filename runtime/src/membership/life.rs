@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::known::{KnownMember, Standing, SuspicionReason};
 use super::message::{Grant, NodeFacts, NodeLoad, Refusal, RefusalReason, Renewal};
 use super::options::MembershipOptions;
@@ -10,7 +12,8 @@ use super::phi::Rhythm;
 use crate::id::{Incarnation, NodeId};
 
 /// What a person sees of a member's condition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MemberState {
     Joining,
     Alive,
@@ -19,6 +22,19 @@ pub enum MemberState {
     Draining,
     Dead,
     Left,
+}
+
+impl MemberState {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Draining => "draining",
+            Self::Dead => "dead",
+            Self::Left => "left",
+        }
+    }
 }
 
 /// Why and since when a member is suspected, and what others found when they looked.

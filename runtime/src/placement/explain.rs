@@ -12,7 +12,7 @@ use super::core::PlacementCore;
 use super::plan::{Basis, Planner};
 use super::resources::less;
 use super::state::{Node, Phase, Unit, WaitReason};
-use super::{Anchor, ReservationId, Short};
+use super::{Amounts, Anchor, ReservationId, Short};
 
 /// Where a request stands, why no node is taken, and what would help.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
@@ -120,6 +120,11 @@ impl PlacementCore {
         let why = self.wait_reason(unit, &nodes, now);
         let advice = advice(&why, &nodes, unit);
         Some(Explanation { asks_for, waited, ahead, nodes, advice, ..nothing(PlaceState::Waiting(why)) })
+    }
+
+    /// What of a node is promised to requests that it hasn't answered yet.
+    pub fn promised_to(&self, node: NodeId) -> Amounts {
+        self.nodes.get(&node).map(|node| node.promised.clone()).unwrap_or_default()
     }
 
     fn wait_reason(&self, unit: &Unit, nodes: &[NodeVerdict], now: Duration) -> WaitReason {

@@ -33,6 +33,8 @@ pub enum Command {
     StartAfter { ticket: u64, after: Duration },
     /// The child has ended for good.
     Forget(ChildKey),
+    /// The child has used up its restarts and ends for good, alone.
+    GiveUp(ChildKey, String),
     /// Give up: end all children, then fail with this reason.
     Escalate(String),
 }
@@ -53,6 +55,8 @@ struct Child {
     up_since: Duration,
     /// In a row, without a long life between.
     failures: u32,
+    /// Its restarts, where each child has its own account.
+    restarts: VecDeque<Duration>,
 }
 
 /// Decides for the children of one parent. Times are counted from the supervisor's start.
@@ -74,7 +78,8 @@ impl SupervisorCore {
 
     /// A new child, already up.
     pub fn add(&mut self, key: ChildKey, restart: Restart, now: Duration) {
-        self.children.push(Child { key, restart, state: State::Up, up_since: now, failures: 0 });
+        let restarts = VecDeque::new();
+        self.children.push(Child { key, restart, state: State::Up, up_since: now, failures: 0, restarts });
     }
 
     /// Somebody ends this child on purpose; it won't be restarted, nor its exit reported.
@@ -136,12 +141,15 @@ impl SupervisorCore {
 
     fn incident(&mut self, at: usize, exit: &Exit, now: Duration) -> Vec<Command> {
         if let Some(reason) = self.one_too_many(at, exit, now) {
-            return vec![Command::Escalate(reason)];
+            return match self.options.strategy {
+                Strategy::EachForItself => vec![Command::GiveUp(self.children.remove(at).key, reason)],
+                _ => vec![Command::Escalate(reason)],
+            };
         }
         let delay = self.delay(at, now);
         self.children[at].state = State::Waiting(None);
         match self.options.strategy {
-            Strategy::OneForOne => {
+            Strategy::OneForOne | Strategy::EachForItself => {
                 let ticket = self.next_ticket();
                 self.children[at].state = State::Waiting(Some(ticket));
                 vec![Command::StartAfter { ticket, after: delay }]
@@ -189,12 +197,16 @@ impl SupervisorCore {
     /// Counts this restart; the reason to give up, if it is one too many.
     fn one_too_many(&mut self, at: usize, exit: &Exit, now: Duration) -> Option<String> {
         let within = self.options.intensity.within;
-        while self.restarts.front().is_some_and(|then| now.saturating_sub(*then) > within) {
-            self.restarts.pop_front();
+        let restarts = match self.options.strategy {
+            Strategy::EachForItself => &mut self.children[at].restarts,
+            _ => &mut self.restarts,
+        };
+        while restarts.front().is_some_and(|then| now.saturating_sub(*then) > within) {
+            restarts.pop_front();
         }
-        self.restarts.push_back(now);
+        restarts.push_back(now);
         let max = self.options.intensity.max_restarts as usize;
-        (self.restarts.len() > max).then(|| {
+        (restarts.len() > max).then(|| {
             let key = self.children[at].key.0;
             format!("more than {max} restarts within {within:?}; last: child {key} {exit}")
         })

@@ -126,6 +126,7 @@ struct Model {
     forgotten: BTreeSet<ChildKey>,
     timers: Vec<u64>,
     incidents: Vec<Duration>,
+    given_up: BTreeSet<ChildKey>,
     escalated: bool,
 }
 
@@ -140,6 +141,7 @@ impl Model {
             forgotten: BTreeSet::new(),
             timers: Vec::new(),
             incidents: Vec::new(),
+            given_up: BTreeSet::new(),
             escalated: false,
         }
     }
@@ -160,6 +162,7 @@ impl Model {
                 }
                 Command::StartAfter { ticket, .. } => self.timers.push(ticket),
                 Command::Forget(key) => assert!(self.forgotten.insert(key), "forgotten once"),
+                Command::GiveUp(key, _) => assert!(self.forgotten.insert(key) && self.given_up.insert(key)),
                 Command::Escalate(_) => self.escalated = true,
             }
         }
@@ -191,7 +194,8 @@ fn any_restart() -> impl Generate<Value = Restart> {
 }
 
 fn any_strategy() -> impl Generate<Value = Strategy> {
-    prop_oneof![Just(Strategy::OneForOne), Just(Strategy::OneForAll), Just(Strategy::RestForOne)]
+    let one = Just(Strategy::OneForOne);
+    prop_oneof![one, Just(Strategy::OneForAll), Just(Strategy::RestForOne), Just(Strategy::EachForItself)]
 }
 
 proptest! {
@@ -220,7 +224,7 @@ proptest! {
                 prop_assert_eq!(model.up.contains(key), !model.forgotten.contains(key), "{:?}", key);
             }
             for (key, restart) in &model.restart {
-                prop_assert!(*restart != Permanent || model.up.contains(key));
+                prop_assert!(*restart != Permanent || model.up.contains(key) || model.given_up.contains(key));
             }
         }
     }
@@ -239,8 +243,11 @@ proptest! {
             incidents.push(model.now);
             model.exit(ChildKey(0), &failed());
             let recent = incidents.iter().filter(|t| model.now - **t <= limits.within).count();
-            prop_assert_eq!(model.escalated, recent > limits.max_restarts as usize);
-            if model.escalated { break; }
+            let one_too_many = recent > limits.max_restarts as usize;
+            prop_assert_eq!(model.escalated || model.given_up.contains(&ChildKey(0)), one_too_many);
+            // Where each is for itself, the other lives on.
+            prop_assert_eq!(model.escalated, one_too_many && strategy != Strategy::EachForItself);
+            if one_too_many { break; }
             model.fire_timers(false);
         }
     }

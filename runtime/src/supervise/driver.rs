@@ -23,6 +23,7 @@ pub(super) enum Order {
         name: String,
         child: Box<dyn Child>,
         options: ChildOptions,
+        follower: Option<Follower>,
         reply: oneshot::Sender<Result<(), ActorError>>,
     },
     Stop {
@@ -34,6 +35,18 @@ pub(super) enum Order {
 }
 
 impl ractor::Message for Order {}
+
+/// Hears what becomes of a child, except by somebody's order.
+pub(crate) type Follower = Box<dyn Fn(Fate) + Send>;
+
+/// What became of a child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It was started again.
+    Restarted,
+    /// It has ended for good.
+    Over(String),
+}
 
 /// Something that can be started again and again.
 pub(super) trait Child: Send {
@@ -86,6 +99,16 @@ struct Entry {
     grace: Duration,
     child: Box<dyn Child>,
     running: Option<Running>,
+    follower: Option<Follower>,
+    last_exit: Option<Exit>,
+}
+
+impl Entry {
+    fn tell(&self, fate: Fate) {
+        if let Some(follower) = &self.follower {
+            follower(fate);
+        }
+    }
 }
 
 impl ractor::Actor for Driver {
@@ -110,9 +133,9 @@ impl ractor::Actor for Driver {
 
     async fn handle(&self, me: ActorRef<Order>, order: Order, nursery: &mut Nursery) -> Result<(), ActorProcessingErr> {
         match order {
-            Order::Spawn { name, child, options, reply } => {
+            Order::Spawn { name, child, options, follower, reply } => {
                 // The spawner may have gone; the child is the parent's all the same.
-                let _ = reply.send(nursery.spawn(&me, name, child, options).await);
+                let _ = reply.send(nursery.spawn(&me, name, child, options, follower).await);
                 Ok(())
             }
             Order::Stop { name, reply } => {
@@ -156,6 +179,7 @@ impl Nursery {
         name: String,
         child: Box<dyn Child>,
         options: ChildOptions,
+        follower: Option<Follower>,
     ) -> Result<(), ActorError> {
         if self.entries.values().any(|e| e.name == name) {
             return Err(ActorError::NameTaken(name));
@@ -165,7 +189,8 @@ impl Nursery {
         self.last_key += 1;
         let key = ChildKey(self.last_key);
         self.core.add(key, options.restart, self.now());
-        self.entries.insert(key, Entry { name, grace: options.grace, child, running: Some(running) });
+        let (grace, running, last_exit) = (options.grace, Some(running), None);
+        self.entries.insert(key, Entry { name, grace, child, running, follower, last_exit });
         Ok(())
     }
 
@@ -207,6 +232,7 @@ impl Nursery {
             tracing::warn!(actor = %entry.name, %exit, "an actor ended");
         }
         let commands = self.core.on_exit(key, &exit, self.began.elapsed());
+        entry.last_exit = Some(exit);
         self.carry_out(me, commands).await
     }
 
@@ -222,6 +248,7 @@ impl Nursery {
                     self.core.on_started(key, self.now());
                     if let Some(entry) = self.entries.get_mut(&key) {
                         entry.running = Some(running);
+                        entry.tell(Fate::Restarted);
                     }
                 }
                 Err(ActorError::ParentEnding) => break,
@@ -243,7 +270,18 @@ impl Nursery {
                     // ractor's timer is a task that ends by itself and finds this actor gone, if it is.
                     drop(me.send_after(after, move || Order::Due(ticket)));
                 }
-                Command::Forget(key) => drop(self.entries.remove(&key)),
+                Command::Forget(key) => {
+                    if let Some(entry) = self.entries.remove(&key) {
+                        let why = entry.last_exit.as_ref().map_or_else(|| "ended".to_owned(), ToString::to_string);
+                        entry.tell(Fate::Over(format!("it {why}")));
+                    }
+                }
+                Command::GiveUp(key, why) => {
+                    if let Some(entry) = self.entries.remove(&key) {
+                        tracing::warn!(actor = %entry.name, why, "an actor is given up");
+                        entry.tell(Fate::Over(why));
+                    }
+                }
                 Command::Escalate(why) => {
                     self.end_all().await;
                     return Err(ActorError::Escalated(why).into());
@@ -279,7 +317,7 @@ impl Nursery {
         });
         match self.options.strategy {
             // They don't depend on each other, so their ends needn't either.
-            Strategy::OneForOne => drop(join_all(ends).await),
+            Strategy::OneForOne | Strategy::EachForItself => drop(join_all(ends).await),
             Strategy::OneForAll | Strategy::RestForOne => {
                 for end in ends {
                     end.await;

@@ -13,5 +13,6 @@ mod supervisor;
 mod core_tests;
 
 pub use core::{ChildKey, Command, Exit, SupervisorCore};
+pub(crate) use driver::{Fate, Follower};
 pub use policy::{Backoff, ChildOptions, Intensity, Restart, Strategy, SupervisorOptions};
 pub(crate) use supervisor::Supervisor;

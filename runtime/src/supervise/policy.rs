@@ -15,6 +15,9 @@ pub enum Strategy {
     OneForAll,
     /// That one and those started after it. For a chain of dependence.
     RestForOne,
+    /// Only that one, whose restarts are counted for itself: when they are used up it ends for good, and its siblings
+    /// go on. For children that have nothing to do with each other, such as those that other nodes ask for.
+    EachForItself,
 }
 
 /// When a child is restarted.

@@ -7,7 +7,7 @@ use ractor::{ActorCell, ActorRef};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::driver::{Child, Driver, Order, Running, Started};
+use super::driver::{Child, Driver, Follower, Order, Running, Started};
 use super::policy::{ChildOptions, SupervisorOptions};
 use crate::actor::{Actor, ActorError, Home, Life, Lifeline, Ref, Slot, start_child};
 
@@ -53,10 +53,22 @@ impl Supervisor {
         args: A::Args,
         options: ChildOptions,
     ) -> Result<Ref<A::Msg>, ActorError> {
+        self.spawn_followed::<A>(life, name, args, options, None).await
+    }
+
+    /// The same for one whose fate somebody wants to hear.
+    pub(crate) async fn spawn_followed<A: Actor>(
+        &self,
+        life: Life,
+        name: String,
+        args: A::Args,
+        options: ChildOptions,
+        follower: Option<Follower>,
+    ) -> Result<Ref<A::Msg>, ActorError> {
         let slot = self.home.settle::<A::Msg>(name.clone(), options.mailbox, life);
         let child = Box::new(ChildOf::<A> { args, slot: slot.clone(), home: self.home.clone() });
         let (reply, started) = oneshot::channel();
-        let order = Order::Spawn { name, child, options, reply };
+        let order = Order::Spawn { name, child, options, follower, reply };
         self.driver.send_message(order).map_err(|_| ActorError::ParentEnding)?;
         started.await.map_err(|_| ActorError::ParentEnding)??;
         Ok(Ref::here(slot))

@@ -112,7 +112,7 @@ pub(super) async fn commit(story: &StoryActor, attempt: u32) -> Result<Events, S
         })
         .await?;
         let bundle_bytes = bundle.len() as u64;
-        let bundle = work.ctx.blobs.put(bundle).await.map_err(|e| Fault::Broken(e.to_string()))?;
+        let bundle = work.ctx.keep(bundle).await.map_err(|e| Fault::Broken(e.to_string()))?;
         Ok(Made { commit: commit.to_string(), bundle: bundle.to_string(), bundle_bytes })
     };
     let made: Made = work.effect(COMMIT, EffectClass::Keyed, work.node(), what, make).await?;

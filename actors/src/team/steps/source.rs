@@ -30,7 +30,7 @@ pub(crate) async fn sources(work: &Work) -> Result<Arc<Vec<SourceText>>, StepErr
         }
         Ok(Arc::new(files))
     });
-    work.sources.get_or_try_init(|| async { read.await.map_err(step) }).await.cloned()
+    work.grounds.sources.get_or_try_init(|| async { read.await.map_err(step) }).await.cloned()
 }
 
 /// One text file of the base.
@@ -55,5 +55,5 @@ pub(crate) async fn patched_file(work: &Work, patch: &str, path: &str) -> Result
 /// A recorded patch.
 pub(crate) async fn patch_bytes(work: &Work, digest: &str) -> Result<Vec<u8>, StepError> {
     let digest: Digest = digest.parse().map_err(|e| StepError::Failed(format!("patch {digest}: {e}")))?;
-    Ok(work.ctx.blobs.get(&digest).await?)
+    Ok(work.ctx.blobs.get(&digest).await?.to_vec())
 }

@@ -1,0 +1,264 @@
+//! What a node is made of, put together from its configuration: as the control node, or as a member of a cluster.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use fleet_actors::gate::{ApprovalDesk, Approvals};
+use fleet_actors::options::TeamOptions;
+use fleet_actors::team::{NodeGrounds, SecretGuard, Services, StoryJob};
+use fleet_api::wire::{EngineView, NodeInfo};
+use fleet_inference::{Engine, EngineHandle, EngineKind, NodeEngines, PlacedArgs, PlacedEngine};
+use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
+use fleet_runtime::blob::{BlobRole, Blobs};
+use fleet_runtime::cluster::RunningNode;
+use fleet_runtime::effect::Permit;
+use fleet_runtime::job::{InTheCluster, JobHost, JobKind, Jobs, JobsOptions, JobsPorts};
+use fleet_runtime::journal::{JournalService, JournalServiceArgs, RemoteJournal};
+use fleet_runtime::progress::ProgressBus;
+use fleet_runtime::supervise::{ChildOptions, Restart};
+use fleet_runtime::{Journal, Timestamp};
+use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
+use fleet_tools::policy::Policy;
+use fleet_tools::run::Workbench;
+use fleet_tools::sandbox::{Sandbox, Toolchains};
+use tokio::net::TcpListener;
+
+use super::relay::{Relay, RelayService};
+use super::storage::{self, Storage};
+use super::welcome::{self, Welcome, WelcomeService};
+use crate::config::{Config, engine_demand, run_demand};
+use crate::state::{StateDir, create_private};
+
+/// How long a member waits until an engine of the cluster has a place.
+const ENGINE: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What the parts of a node are made from.
+pub(super) struct Parts<'a> {
+    pub(super) config: &'a Config,
+    pub(super) state: &'a StateDir,
+    pub(super) name: &'a str,
+    pub(super) sandbox: &'a Sandbox,
+    pub(super) engines: &'a [Arc<dyn Engine>],
+}
+
+/// The parts that others need to reach.
+pub(super) struct Built {
+    pub(super) jobs: Jobs,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) blobs: Blobs,
+    pub(super) progress: ProgressBus,
+    pub(super) approvals: Approvals,
+    pub(super) bases: PathBuf,
+    pub(super) relay: Option<Relay>,
+    /// What opening the journal found, for people.
+    pub(super) found: Vec<String>,
+}
+
+/// What jobs are done with on this node.
+struct Means {
+    journal: Arc<dyn Journal>,
+    redactor: Arc<SecretRedactor>,
+    blobs: Blobs,
+    approvals: Approvals,
+    engine: EngineHandle,
+    team: TeamOptions,
+}
+
+impl Parts<'_> {
+    pub(super) async fn of_control(&self, running: &RunningNode, storage: Storage) -> anyhow::Result<Built> {
+        let Storage { journal, redactor, redaction_key, found } = storage;
+        let (system, journal): (_, Arc<dyn Journal>) = (running.system(), journal);
+        let blobs = storage::open_blobs(self.config, self.state, running, BlobRole::Keeper).await?;
+        let progress = ProgressBus::new();
+        let child = ChildOptions::default;
+        let served = JournalServiceArgs { journal: journal.clone(), redactor: redactor.clone() };
+        system.spawn_service::<JournalService>(JournalService::NAME, served, child()).await?;
+        system.spawn_service::<RelayService>(RelayService::NAME, progress.clone(), child()).await?;
+        let approvals = Approvals::start(system, journal.clone()).await?;
+        let first = self.engines.first().context("FLT-N014: the control node has no engine\n  next: add a table [[inference.engine]], or leave them all out for the default model")?;
+        let welcome = Welcome { redaction_key, team: self.config.team(), engine: first.info().name };
+        system.spawn_service::<WelcomeService>(WelcomeService::NAME, Arc::new(welcome), child()).await?;
+        let engine = self.own_engine(running, first).await?;
+        let team = self.config.team();
+        let means = Means { journal, redactor, blobs, approvals, engine, team };
+        let ports = means.ports(&progress);
+        let kinds = self.kinds(running, &means).await?;
+        let options = JobsOptions {
+            max_running: self.config.jobs.max_running,
+            max_restarts: self.config.jobs.max_restarts,
+            ..JobsOptions::default()
+        };
+        let demand = run_demand(self.config.jobs.cpus, self.config.jobs.memory);
+        let placer = Arc::new(InTheCluster { cluster: running.cluster().clone(), demand });
+        let jobs = Jobs::serve(system, options, kinds.clone(), ports.clone(), placer).await?;
+        self.host(running, kinds, ports, &jobs);
+        let built = Built { found, ..means.built(jobs, progress, self.bases(), None) };
+        storage::drop_old_bases(&built.bases, &built.jobs).await?;
+        Ok(built)
+    }
+
+    pub(super) async fn of_member(&self, running: &RunningNode) -> anyhow::Result<Built> {
+        let cluster = running.cluster();
+        let welcome = welcome::ask(&cluster.service(WelcomeService::NAME)).await?;
+        let key = blake3::Hash::from_hex(&welcome.redaction_key).context("the redaction key can't be read")?;
+        let journal: Arc<dyn Journal> = Arc::new(RemoteJournal::new(cluster.service(JournalService::NAME)));
+        let approvals = Approvals::of(cluster.service(ApprovalDesk::NAME), journal.clone());
+        let progress = ProgressBus::new();
+        let relay = Relay::start(&progress, cluster.service(RelayService::NAME));
+        let engine = match self.engines.first() {
+            Some(own) => self.own_engine(running, own).await?,
+            None => {
+                let (key, args) = (format!("engine/{}", welcome.engine), PlacedArgs { engine: welcome.engine.clone() });
+                let demand = engine_demand(&welcome.engine);
+                let placed = cluster.spawn::<PlacedEngine>(&key, &args, Restart::Permanent, demand, ENGINE).await;
+                EngineHandle::new(running.system(), placed.context("no engine of the cluster has a place")?)
+            }
+        };
+        let means = Means {
+            journal,
+            redactor: Arc::new(SecretRedactor::new(*key.as_bytes())),
+            blobs: storage::open_blobs(self.config, self.state, running, BlobRole::Cache).await?,
+            approvals,
+            engine,
+            team: welcome.team,
+        };
+        let jobs = Jobs::of(cluster.service(Jobs::NAME));
+        let kinds = self.kinds(running, &means).await?;
+        self.host(running, kinds, means.ports(&progress), &jobs);
+        Ok(means.built(jobs, progress, self.bases(), Some(relay)))
+    }
+
+    async fn own_engine(&self, running: &RunningNode, first: &Arc<dyn Engine>) -> anyhow::Result<EngineHandle> {
+        running.system().provide(NodeEngines(self.engines.into()));
+        Ok(EngineHandle::start(running.system(), "engine", first.clone()).await?)
+    }
+
+    fn host(&self, running: &RunningNode, kinds: Vec<Arc<dyn JobKind>>, ports: JobsPorts, jobs: &Jobs) {
+        let cluster = running.cluster().clone();
+        let permit = Permit::new(move || cluster.may_start_effects());
+        running.system().provide(JobHost { permit, ..JobHost::new(self.name, kinds, ports, jobs.service()) });
+    }
+
+    fn bases(&self) -> PathBuf {
+        self.state.join("bases")
+    }
+
+    async fn kinds(&self, running: &RunningNode, means: &Means) -> anyhow::Result<Vec<Arc<dyn JobKind>>> {
+        let services = self.services(running, means).await?;
+        // For the agents that are placed here.
+        running.system().provide(services.clone());
+        Ok(vec![Arc::new(StoryJob::new(services))])
+    }
+
+    async fn services(&self, running: &RunningNode, means: &Means) -> anyhow::Result<Services> {
+        let system = running.system();
+        let memory = MemoryArgs {
+            journal: means.journal.clone(),
+            redactor: means.redactor.clone(),
+            options: MemoryOptions::default(),
+        };
+        let memory = system.spawn::<MemoryActor>("memory", memory, ChildOptions::default()).await?;
+        let work = self.state.join("work");
+        storage::empty_dir(&work)?;
+        let bench =
+            Workbench { runner: Arc::new(self.sandbox.clone()), dir: work, toolchains: Toolchains::discover_all() };
+        let gateway = GatewayOptions {
+            bench: bench.clone(),
+            authorizer: Arc::new(Policy),
+            guard: Arc::new(SecretGuard(means.redactor.clone())),
+            max_workspaces: 64,
+        };
+        let bases = self.bases();
+        create_private(&bases)?;
+        storage::sweep_bases(&bases);
+        Ok(Services {
+            system: system.clone(),
+            node: self.name.to_owned(),
+            memory: MemoryHandle::new(memory),
+            engine: means.engine.clone(),
+            gateway: GatewayHandle::start(system, gateway).await?,
+            bench,
+            caps: fleet_tools::repo::Caps::default(),
+            approvals: means.approvals.clone(),
+            cluster: Some(running.cluster().clone()),
+            grounds: NodeGrounds::default(),
+            bases,
+            options: means.team.clone(),
+        })
+    }
+
+    pub(super) fn info(&self, listener: &TcpListener) -> anyhow::Result<NodeInfo> {
+        let view = |engine: &Arc<dyn Engine>| {
+            let info = engine.info();
+            let kind = match info.kind {
+                EngineKind::Candle => "candle",
+                EngineKind::Mock => "mock",
+            };
+            EngineView {
+                name: info.name,
+                model: info.model,
+                kind: kind.to_owned(),
+                mock: info.mock,
+                context: info.context,
+            }
+        };
+        Ok(NodeInfo {
+            name: self.name.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listen: listener.local_addr()?.to_string(),
+            state_dir: self.state.path().display().to_string(),
+            started_at: Timestamp::now(),
+            engines: self.engines.iter().map(view).collect(),
+            sandbox: self.sandbox.tier().to_owned(),
+        })
+    }
+
+    pub(super) fn banner(
+        &self,
+        info: &NodeInfo,
+        running: &RunningNode,
+        control: bool,
+        found: &[String],
+    ) -> Vec<String> {
+        let mut lines = vec![
+            format!("fleetd {}, node {}{}", info.version, info.name, if control { " (control node)" } else { "" }),
+            format!("  listens  http://{}", info.listen),
+            format!("  cluster  {} (mutual TLS)", running.advertised()),
+            format!("  state    {}", info.state_dir),
+            format!("  sandbox  {}", info.sandbox),
+        ];
+        for engine in &info.engines {
+            lines.push(match engine.mock {
+                true => format!("  engine   {}: MOCK - its replies come from a script, no model is asked", engine.name),
+                false => format!("  engine   {}: {}", engine.name, engine.model),
+            });
+        }
+        if info.engines.is_empty() {
+            lines.push("  engine   none here; the cluster's are used".to_owned());
+        }
+        lines.extend(found.iter().map(|found| format!("  journal  {found}")));
+        let access = format!("--server http://{} --token-file {}", info.listen, self.state.token_file().display());
+        lines.push(format!("  submit   fleet job submit {access} --repo PATH --story FILE"));
+        if control {
+            lines.push(format!("  join     fleet node invite {access}   (prints the command for another node)"));
+        }
+        lines
+    }
+}
+
+impl Means {
+    fn ports(&self, progress: &ProgressBus) -> JobsPorts {
+        JobsPorts {
+            journal: self.journal.clone(),
+            redactor: self.redactor.clone(),
+            blobs: self.blobs.clone(),
+            progress: progress.clone(),
+        }
+    }
+
+    fn built(self, jobs: Jobs, progress: ProgressBus, bases: PathBuf, relay: Option<Relay>) -> Built {
+        let Self { journal, blobs, approvals, .. } = self;
+        Built { jobs, journal, blobs, progress, approvals, bases, relay, found: Vec::new() }
+    }
+}
