@@ -9,7 +9,7 @@ node_start() {
     local run="$1" waited=0
     shift
     touch "$run/fleetd.log" && cat "$run/fleetd.log" >>"$run/fleetd.log.before" && : >"$run/fleetd.log"
-    "$FLEET_BIN/fleetd" --config "$PWD/cluster.toml" --state-dir "$run/state" --listen 127.0.0.1:0 "$@" >"$run/fleetd.out" 2>>"$run/fleetd.log" &
+    "$FLEET_BIN/fleetd" --config "$PWD/cluster.toml" --state-dir "$run/state" --listen 127.0.0.1:0 --cluster-listen 127.0.0.1:0 "$@" >"$run/fleetd.out" 2>>"$run/fleetd.log" &
     NODE_PID=$!
     while :; do
         kill -0 "$NODE_PID" 2>/dev/null || { tail -n 20 "$run/fleetd.log" >&2; die "fleetd ended before it was ready; its log is $run/fleetd.log"; }

@@ -149,9 +149,13 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
     })
 }
 
+/// Put before the filter, so that it can overrule it.
+const QUIET: &str = "ractor=warn,ractor_cluster=error";
+
 fn start_log(options: &LogOptions) -> anyhow::Result<()> {
     let filter = std::env::var("FLEET_LOG").unwrap_or_else(|_| options.filter.clone());
-    let filter = EnvFilter::try_new(&filter)
+    // What the libraries say of their links we say too, by the names of nodes.
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
         .with_context(|| format!("[log] filter = {filter:?} isn't a filter; use a level such as \"info\""))?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match options.format {

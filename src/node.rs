@@ -75,7 +75,8 @@ impl Node {
             false => None,
         };
         let offers = config.cluster.offers(engines.iter().map(|engine| engine.info().name));
-        let running = join::launch(&config, part, name.clone(), &state, offers).await?;
+        let kept = storage.as_ref().map(Storage::for_cluster);
+        let running = join::launch(&config, part, name.clone(), &state, offers, kept).await?;
         let parts = Parts { config: &config, state: &state, name: name.as_str(), sandbox: &sandbox, engines: &engines };
         let built = match storage {
             Some(storage) => parts.of_control(&running, storage).await,

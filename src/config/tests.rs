@@ -35,7 +35,7 @@ fn an_unknown_key_is_placed_and_the_nearest_one_offered() {
     FLT-C002: cluster.toml:5:1: unknown key `max_runing` in [jobs]
       5 | max_runing = 2
         | ^^^^^^^^^^
-      next: did you mean `max_running`? Keys here: max_running, max_restarts
+      next: did you mean `max_running`? Keys here: max_running, max_restarts, cpus, memory
     "#);
 }
 
@@ -45,7 +45,7 @@ fn a_key_without_a_neighbour_is_answered_with_all_there_are() {
     FLT-C002: cluster.toml:2:1: unknown key `colour` in [jobs]
       2 | colour = 2
         | ^^^^^^
-      next: remove it, or use one of: max_running, max_restarts
+      next: remove it, or use one of: max_running, max_restarts, cpus, memory
     "#);
 }
 

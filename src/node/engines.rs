@@ -46,7 +46,9 @@ impl Loading {
                 let done = now.ready;
                 ready.send_if_modified(|was| std::mem::replace(was, now.clone()) != now);
                 if done {
-                    tracing::info!("the engines are ready");
+                    if !engines.is_empty() {
+                        tracing::info!("the engines are ready");
+                    }
                     // An engine may still fail later, but then it says so to whoever asks it.
                     std::future::pending::<()>().await;
                 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, bail};
 use fleet_actors::team::PlacedAgent;
 use fleet_inference::PlacedEngine;
-use fleet_runtime::cluster::{ActorKinds, Launch, RunningNode};
+use fleet_runtime::cluster::{ActorKinds, ControlPorts, Launch, RunningNode};
 use fleet_runtime::job::JobRunner;
 use fleet_runtime::net::{JoinToken, NodeName};
 use fleet_runtime::placement::Resources;
@@ -80,13 +80,15 @@ pub(super) fn name(config: &Config, part: &Part, state: &StateDir) -> anyhow::Re
     Ok(NodeName::from_str(&name)?)
 }
 
-/// Starts the node in its cluster. From here on other nodes may reach it.
+/// Starts the node in its cluster. From here on other nodes may reach it. `kept` is where a control node writes what it
+/// knows of the cluster.
 pub(super) async fn launch(
     config: &Config,
     part: Part,
     name: NodeName,
     state: &StateDir,
     offers: Resources,
+    kept: Option<ControlPorts>,
 ) -> anyhow::Result<RunningNode> {
     let dir = dir(state);
     create_private(&dir)?;
@@ -99,10 +101,10 @@ pub(super) async fn launch(
         kinds: ActorKinds::builder().with::<JobRunner>().with::<PlacedAgent>().with::<PlacedEngine>(),
         options: config.cluster.limits.clone(),
     };
-    let started = match part {
-        Part::Control => launch.control().await,
-        Part::Member => launch.rejoin().await,
-        Part::Newcomer { control, token } => launch.join(&control, &token).await,
+    let started = match (part, kept) {
+        (Part::Newcomer { control, token }, _) => launch.join(&control, &token).await,
+        (Part::Control, Some(ports)) => launch.control(ports).await,
+        (Part::Control | Part::Member, _) => launch.rejoin().await,
     };
     let running = started.map_err(|e| anyhow::anyhow!("{}: {e}{}", e.code(), remedy(&e)))?;
     std::fs::write(dir.join("name"), name.as_str()).context("can't keep the node's name")?;

@@ -10,7 +10,7 @@ use anyhow::Context;
 use fleet_memory::SecretRedactor;
 use fleet_runtime::actor::Ref;
 use fleet_runtime::blob::{BlobActor, BlobMsg, BlobPeers, BlobRole, BlobStore, Blobs, BlobsSetup, Holder};
-use fleet_runtime::cluster::{ClusterNode, RunningNode};
+use fleet_runtime::cluster::{ClusterNode, ControlPorts, RunningNode};
 use fleet_runtime::job::Jobs;
 use fleet_runtime::{JobId, Journal, NodeId, OpenReport, Seq, SqliteJournal, StreamId};
 use fleet_tools::repo::BaseRepo;
@@ -46,6 +46,11 @@ impl Storage {
             redaction_key: std::fs::read_to_string(&key).context("can't read the redaction key")?.trim().to_owned(),
             found: tell(&report),
         })
+    }
+
+    /// Where what is known of the cluster is written.
+    pub(super) fn for_cluster(&self) -> ControlPorts {
+        ControlPorts { journal: self.journal.clone(), redactor: self.redactor.clone() }
     }
 }
 

@@ -17,6 +17,8 @@ pub const DEADLINE: Duration = Duration::from_secs(180);
 pub struct Place {
     dir: tempfile::TempDir,
     port: u16,
+    /// More keys of `[cluster]`: what the node offers.
+    offer: &'static str,
 }
 
 /// A running node; killed when dropped.
@@ -36,7 +38,12 @@ pub struct Ran {
 impl Place {
     /// A place whose node answers by this script of the fixtures.
     pub fn new(script: &str) -> Self {
-        let place = Self { dir: tempfile::tempdir().unwrap(), port: free_port() };
+        Self::offering(script, "")
+    }
+
+    /// The same for a node that offers this to actors, in keys of `[cluster]`.
+    pub fn offering(script: &str, offer: &'static str) -> Self {
+        let place = Self { dir: tempfile::tempdir().unwrap(), port: free_port(), offer };
         place.configure(script, "");
         fs::create_dir(place.temporary()).unwrap();
         make_repo(&place.repo());
@@ -46,9 +53,10 @@ impl Place {
     /// Writes the node's configuration anew, with more keys at its end.
     pub fn configure(&self, script: &str, more: &str) {
         let text = format!(
-            "[node]\nlisten = \"127.0.0.1:{}\"\n\n[inference]\nallow_mock = true\n\n\
+            "[node]\nlisten = \"127.0.0.1:{}\"\n\n[cluster]\nlisten = \"127.0.0.1:0\"\n{}\n[inference]\nallow_mock = true\n\n\
              [[inference.engine]]\nname = \"scripted\"\nkind = \"mock\"\nscript = \"{}\"\n\n{more}",
             self.port,
+            self.offer,
             fixture(script).display(),
         );
         fs::write(self.config(), text).unwrap();
@@ -98,13 +106,7 @@ impl Place {
 
     /// Starts a node and waits until it is ready.
     pub fn start(&self) -> Node {
-        let log = self.path().join("fleetd.log");
-        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
-        let child = self.fleetd().stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        let mut node = Node { child, log };
-        let url = format!("{}/readyz", self.url());
-        node.wait_until(|| http_status(&url) == Some(200));
-        node
+        Node::start(self.fleetd(), self.path().join("fleetd.log"), &self.url())
     }
 
     /// `fleet` with these arguments, speaking to this place's node.
@@ -153,6 +155,15 @@ impl Place {
 }
 
 impl Node {
+    /// Starts a node that will serve there, and waits until it is ready.
+    pub fn start(mut fleetd: Command, log: PathBuf, url: &str) -> Self {
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let child = fleetd.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        let (mut node, url) = (Self { child, log }, format!("{url}/readyz"));
+        node.wait_until(|| http_status(&url) == Some(200));
+        node
+    }
+
     /// The process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -163,6 +174,12 @@ impl Node {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Sends it a signal, by name.
+    pub fn signal(&self, name: &str) {
+        let (signal, pid) = (format!("-{name}"), self.pid().to_string());
+        assert!(Command::new("kill").args([&signal, &pid]).status().unwrap().success());
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -171,8 +188,7 @@ impl Node {
 
     /// SIGTERM; gives the exit code.
     pub fn terminate(mut self) -> Option<i32> {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.signal("TERM");
         let until = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -237,7 +253,7 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

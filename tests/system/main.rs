@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 mod bad_input;
+mod cluster;
 mod crash;
 mod harness;
 mod kill;
+mod members;
 mod misbehaviour;
 mod start;
 mod story;

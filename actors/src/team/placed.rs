@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fleet_runtime::actor::{Actor, ActorAddr, ActorError, Context, Json, Ref};
 use fleet_runtime::cluster::{ActorKind, ClusterNode};
-use fleet_runtime::job::{JobHost, RunOrder};
+use fleet_runtime::job::{JobHost, RunOrder, RunnerArgs};
 use fleet_runtime::placement::{Demand, Strategy};
 use fleet_runtime::supervise::Restart;
 use wincode::{SchemaRead, SchemaWrite};
@@ -69,7 +69,8 @@ pub(crate) async fn place(work: &Work, council: &Ref<CouncilMsg>, attempt: u32) 
         ..Demand::default()
     };
     let key = key(work, attempt);
-    let placed = cluster.spawn::<PlacedAgent>(&key, &args, Restart::Transient, demand, PLACING).await;
+    let (owner, restart) = (RunnerArgs::key(&work.ctx.job, work.ctx.order.run), Restart::Transient);
+    let placed = cluster.spawn_owned::<PlacedAgent>(&owner, &key, &args, restart, demand, PLACING).await;
     if placed.is_err() {
         // It may be made yet, when there is room: not any more.
         remove(work, attempt).await;
@@ -90,5 +91,5 @@ fn cluster(work: &Work) -> Result<&ClusterNode, String> {
 }
 
 fn key(work: &Work, attempt: u32) -> String {
-    format!("job/{}/{}/agent-{attempt}", work.ctx.job, work.ctx.order.run)
+    format!("{}/agent-{attempt}", RunnerArgs::key(&work.ctx.job, work.ctx.order.run))
 }

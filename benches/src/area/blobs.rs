@@ -4,15 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use fleet_runtime::blob::{BlobMsg, BlobRole, BlobsSetup, NoPeers};
-use fleet_runtime::cluster::{ActorKind, ActorKinds, Launch, LaunchOptions, RunningNode};
-use fleet_runtime::placement::{Amounts, Demand, Request, Resources};
+use anyhow::{Result, ensure};
+use fleet_runtime::blob::{BlobActor, BlobMsg, BlobRole, BlobsSetup, NoPeers};
+use fleet_runtime::cluster::{ActorKinds, ControlPorts, Launch, LaunchOptions, RunningNode};
+use fleet_runtime::placement::{Amounts, Resources};
 use fleet_runtime::supervise::ChildOptions;
-use fleet_runtime::{
-    Actor, ActorError, BlobOptions, BlobStore, Blobs, Context, Digest, Message, Ref, ReplyTo, Restart, System,
-};
-use tokio::sync::mpsc;
+use fleet_runtime::{Actor, ActorError, BlobOptions, BlobStore, Blobs, Context, Digest, Message, Ref, ReplyTo, System};
 use wincode::{SchemaRead, SchemaWrite};
 
 use crate::{Figure, Target};
@@ -50,37 +47,6 @@ impl Actor for Reader {
     }
 }
 
-/// Brings the reference to the keeper over the lane, so that it is one that sends over the lane.
-struct Guide(mpsc::Sender<Ref<BlobMsg>>);
-
-#[derive(Debug, SchemaWrite, SchemaRead)]
-enum GuideMsg {
-    Meet(Ref<BlobMsg>),
-}
-
-impl Message for GuideMsg {
-    const KIND: &'static str = "bench.blob-guide";
-}
-
-impl Actor for Guide {
-    type Msg = GuideMsg;
-    type Args = ();
-
-    async fn start((): (), ctx: &Context<GuideMsg>) -> Result<Self, ActorError> {
-        Ok(Self(ctx.provided().await?))
-    }
-
-    async fn handle(&mut self, msg: GuideMsg, _: &Context<GuideMsg>) -> Result<(), ActorError> {
-        let GuideMsg::Meet(keeper) = msg;
-        self.0.send(keeper).await.map_err(ActorError::failed)
-    }
-}
-
-impl ActorKind for Guide {
-    const NAME: &'static str = "bench.blob-guide";
-    const VERSION: u16 = 1;
-}
-
 /// Median of the rounds; each has a blob of its own that the node hasn't seen.
 pub fn measure() -> Result<Vec<Figure>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -89,7 +55,8 @@ pub fn measure() -> Result<Vec<Figure>> {
 
 async fn both() -> Result<Vec<Figure>> {
     let dir = tempfile::tempdir()?;
-    let control = launch(&dir.path().join("control"), "control", 0)?.control().await?;
+    let ports = ControlPorts::alone(&dir.path().join("journal"))?;
+    let control = launch(&dir.path().join("control"), "control", 0)?.control(ports).await?;
     let token = control.invite()?;
     let worker = launch(&dir.path().join("worker"), "worker", 64_000)?.join(control.advertised(), &token).await?;
     let (keeper, node) = blobs(dir.path(), &control, &worker).await?;
@@ -125,7 +92,7 @@ fn launch(state: &Path, name: &str, cpu_milli: u64) -> Result<Launch> {
         listen: "127.0.0.1:0".parse()?,
         advertised: None,
         totals: Resources { amounts, ..Resources::default() },
-        kinds: ActorKinds::builder().with::<Guide>(),
+        kinds: ActorKinds::builder(),
         options: LaunchOptions::default(),
     })
 }
@@ -134,13 +101,8 @@ fn launch(state: &Path, name: &str, cpu_milli: u64) -> Result<Launch> {
 async fn blobs(dir: &Path, control: &RunningNode, worker: &RunningNode) -> Result<(Blobs, Blobs)> {
     let store = |name| BlobStore::open(&dir.join(name), BlobOptions::default());
     let keeper = Blobs::start(BlobsSetup::new(store("kept")?, BlobRole::Keeper, Arc::new(NoPeers))).await?;
-    let actor = keeper.serve(control.system()).await?;
-    let (tell, mut told) = mpsc::channel(1);
-    worker.system().provide(tell);
-    let demand = Demand { request: Request { cpu_milli: 1, ..Request::default() }, ..Demand::default() };
-    let guide = control.cluster().spawn::<Guide>("guide", &(), Restart::Permanent, demand, LONG).await?;
-    guide.tell(GuideMsg::Meet(actor)).await?;
-    let way = tokio::time::timeout(LONG, told.recv()).await?.context("the keeper's reference didn't arrive")?;
+    keeper.serve(control.system()).await?;
+    let way: Ref<BlobMsg> = worker.cluster().service(BlobActor::NAME);
     let node = Blobs::start(BlobsSetup::new(store("cached")?, BlobRole::Cache, Arc::new(way))).await?;
     Ok((keeper, node))
 }

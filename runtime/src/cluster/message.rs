@@ -79,6 +79,9 @@ pub(super) struct ExitNotice {
 pub(super) struct SpawnRequest {
     pub order: SpawnOrder,
     pub demand: Demand,
+    /// The key of the actor that it belongs to: it doesn't outlive that one.
+    #[serde(default)]
+    pub owner: Option<String>,
 }
 
 #[derive(Debug, SchemaWrite, SchemaRead)]

@@ -170,9 +170,29 @@ impl ClusterNode {
         deadline: Duration,
     ) -> Result<Ref<A::Msg>, ClusterError> {
         let order = SpawnOrder::new::<A>(key, args, restart)?;
-        match self.0.ask_control(ToControl::Spawn(SpawnRequest { order, demand }), deadline).await? {
+        self.request(SpawnRequest { order, demand, owner: None }, deadline).await
+    }
+
+    /// The same for an actor that belongs to another one of the cluster, whose key is `owner`: when that one is over, for
+    /// whatever reason, this one is stopped. It isn't when its owner only begins anew, here or elsewhere.
+    pub async fn spawn_owned<A: ActorKind>(
+        &self,
+        owner: &str,
+        key: &str,
+        args: &A::Args,
+        restart: Restart,
+        demand: Demand,
+        deadline: Duration,
+    ) -> Result<Ref<A::Msg>, ClusterError> {
+        let order = SpawnOrder::new::<A>(key, args, restart)?;
+        self.request(SpawnRequest { order, demand, owner: Some(owner.to_owned()) }, deadline).await
+    }
+
+    async fn request<M: Message>(&self, request: SpawnRequest, deadline: Duration) -> Result<Ref<M>, ClusterError> {
+        let key = request.order.key.clone();
+        match self.0.ask_control(ToControl::Spawn(request), deadline).await? {
             ControlAnswer::Spawned(Ok(addr)) => Ok(self.0.network.reference(addr)),
-            ControlAnswer::Spawned(Err(why)) => Err(ClusterError::NotPlaced { key: key.to_owned(), why }),
+            ControlAnswer::Spawned(Err(why)) => Err(ClusterError::NotPlaced { key, why }),
             other => Err(unexpected(other)),
         }
     }

@@ -50,7 +50,7 @@ impl Jobs {
         ports: JobsPorts,
     ) -> Result<Self, ActorError> {
         let grace = options.stop_grace;
-        let placer = Arc::new(OnThisNode(system.clone()));
+        let placer = Arc::new(OnThisNode::new(system.clone()));
         let jobs = Self::serve(system, options, kinds.clone(), ports.clone(), placer).await?;
         system.provide(JobHost { grace, ..JobHost::new("this node", kinds, ports, jobs.service()) });
         Ok(jobs)

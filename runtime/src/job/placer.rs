@@ -1,5 +1,7 @@
 //! Port: where the runs of jobs go.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -20,24 +22,49 @@ pub trait RunPlacer: Send + Sync + 'static {
     fn remove(&self, runner: RunnerArgs) -> BoxFuture<'_, ()>;
 }
 
-/// What a runner is called.
 fn key(runner: &RunnerArgs) -> String {
-    format!("job/{}/{}", runner.job, runner.run)
+    RunnerArgs::key(&runner.job, runner.run)
 }
 
 /// All runs on this node.
-pub struct OnThisNode(pub System);
+pub struct OnThisNode {
+    system: System,
+    /// Those that were placed, by their key.
+    runners: Mutex<HashMap<String, Ref<RunnerMsg>>>,
+}
+
+impl OnThisNode {
+    pub fn new(system: System) -> Self {
+        Self { system, runners: Mutex::default() }
+    }
+
+    fn runners(&self) -> MutexGuard<'_, HashMap<String, Ref<RunnerMsg>>> {
+        self.runners.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl RunPlacer for OnThisNode {
     fn place(&self, runner: RunnerArgs) -> BoxFuture<'_, Result<Ref<RunnerMsg>, String>> {
         Box::pin(async move {
+            let key = key(&runner);
+            // A jobs service that begins anew asks for what runs already.
+            let known = self.runners().get(&key).cloned();
+            if let Some(known) = known {
+                return Ok(known);
+            }
             let child = ChildOptions { restart: Restart::Transient, grace: GRACE, ..ChildOptions::default() };
-            self.0.spawn::<JobRunner>(key(&runner), runner, child).await.map_err(|e| e.to_string())
+            let placed = self.system.spawn::<JobRunner>(key.clone(), runner, child).await.map_err(|e| e.to_string())?;
+            self.runners().insert(key, placed.clone());
+            Ok(placed)
         })
     }
 
     fn remove(&self, runner: RunnerArgs) -> BoxFuture<'_, ()> {
-        Box::pin(async move { self.0.stop(&key(&runner)).await })
+        Box::pin(async move {
+            let key = key(&runner);
+            self.system.stop(&key).await;
+            self.runners().remove(&key);
+        })
     }
 }
 

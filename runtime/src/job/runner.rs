@@ -45,6 +45,13 @@ pub struct RunnerArgs {
     pub run: u32,
 }
 
+impl RunnerArgs {
+    /// What the runner of that run is called among the actors of the cluster.
+    pub fn key(job: &JobId, run: u32) -> String {
+        format!("job/{job}/{run}")
+    }
+}
+
 /// What the service answers to a report.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub enum RunnerOrder {

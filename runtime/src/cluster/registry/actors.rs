@@ -45,6 +45,9 @@ impl Registry {
         if order.args.len() > MAX_ARGS {
             return Some(format!("arguments of {} bytes are over the limit of {MAX_ARGS}", order.args.len()));
         }
+        if let Some(owner) = request.owner.as_ref().filter(|owner| self.book.by_key(owner).is_none()) {
+            return Some(format!("its owner {owner:?} is no actor of the cluster (any more)"));
+        }
         let behind = self.outbox.behind();
         (behind > MAX_BEHIND).then(|| format!("the journal is {behind} records behind; ask again later"))
     }
@@ -289,18 +292,23 @@ impl Registry {
         let Some((actor, entry)) = self.book.by_key(key) else {
             return self.reply(ticket, ControlAnswer::Done);
         };
-        let life = Life { actor, generation: entry.generation };
-        match entry.place.clone() {
-            None => {
-                let commands = self.placement.cancel(actor, self.now.clock);
-                self.over(actor, "it was stopped");
-                self.place(commands);
-                self.reply(ticket, ControlAnswer::Done);
-            }
-            Some(place) => {
-                self.over(actor, "it was stopped");
-                self.end_there(key.to_owned(), life, place, vec![ticket]);
-            }
+        if entry.place.is_none() {
+            self.reply(ticket, ControlAnswer::Done);
+            return self.end(actor, "it was stopped", Vec::new());
+        }
+        self.end(actor, "it was stopped", vec![ticket]);
+    }
+
+    /// Ends it for good, wherever it is; `waiting` are told when it has ended there.
+    pub(super) fn end(&mut self, actor: ActorId, why: &str, waiting: Vec<Ticket>) {
+        let Some(entry) = self.book.actor(actor) else { return };
+        let (key, life) = (entry.request.order.key.clone(), Life { actor, generation: entry.generation });
+        let place = entry.place.clone();
+        let commands = if place.is_none() { self.placement.cancel(actor, self.now.clock) } else { Vec::new() };
+        self.over(actor, why);
+        self.place(commands);
+        if let Some(place) = place {
+            self.end_there(key, life, place, waiting);
         }
     }
 
@@ -342,7 +350,8 @@ impl Registry {
 
     /// It is no more; whoever waits for it is told why.
     pub(super) fn over(&mut self, actor: ActorId, why: &str) {
-        let Some(moved) = self.book.actor(actor).map(|entry| entry.placed > 1) else { return };
+        let Some(entry) = self.book.actor(actor) else { return };
+        let (moved, key) = (entry.placed > 1, entry.request.order.key.clone());
         tracing::info!(%actor, why, "an actor of the cluster is over");
         self.record(ClusterEvent::Over { actor, why: why.to_owned() });
         let waiting = self.runs.remove(&actor).map(|run| run.waiting).unwrap_or_default();
@@ -351,6 +360,10 @@ impl Registry {
         }
         if moved {
             self.broadcast(&ToNode::Ended(actor));
+        }
+        // What is owned before its owner: then none of them has anything to end, however long the line is.
+        for owned in self.book.owned_by(&key).into_iter().rev() {
+            self.end(owned, "its owner is over", Vec::new());
         }
     }
 }

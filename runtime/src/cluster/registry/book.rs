@@ -1,6 +1,6 @@
 //! What the cluster's events add up to.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +25,8 @@ pub(in crate::cluster) struct Book {
     members: BTreeMap<(NodeId, Incarnation), (KnownMember, MemberEntry)>,
     actors: BTreeMap<ActorId, ActorEntry>,
     by_key: BTreeMap<String, ActorId>,
+    /// By the key of their owner.
+    owned: BTreeMap<String, BTreeSet<ActorId>>,
     over: VecDeque<OverEntry>,
     /// How many actors were ever asked for.
     arrivals: u64,
@@ -117,7 +119,14 @@ impl Book {
             left: None,
             since: at,
         };
-        self.by_key.insert(request.order.key.clone(), actor);
+        self.enter(actor, entry);
+    }
+
+    fn enter(&mut self, actor: ActorId, entry: ActorEntry) {
+        self.by_key.insert(entry.request.order.key.clone(), actor);
+        if let Some(owner) = &entry.request.owner {
+            self.owned.entry(owner.clone()).or_default().insert(actor);
+        }
         self.actors.insert(actor, entry);
     }
 
@@ -149,6 +158,14 @@ impl Book {
 
     fn end(&mut self, actor: ActorId, why: &str, at: Timestamp) {
         let Some(entry) = self.actors.remove(&actor) else { return };
+        if let Some(owner) = &entry.request.owner
+            && let Some(owned) = self.owned.get_mut(owner)
+        {
+            owned.remove(&actor);
+            if owned.is_empty() {
+                self.owned.remove(owner);
+            }
+        }
         let key = entry.request.order.key;
         if self.by_key.get(&key) == Some(&actor) {
             self.by_key.remove(&key);
@@ -175,8 +192,7 @@ impl Book {
             self.members.insert((known.node, known.incarnation), (known.clone(), entry.clone()));
         }
         for (actor, entry) in &part.actors {
-            self.by_key.insert(entry.request.order.key.clone(), *actor);
-            self.actors.insert(*actor, entry.clone());
+            self.enter(*actor, entry.clone());
         }
         self.over.extend(part.over.iter().cloned());
     }
@@ -216,6 +232,25 @@ impl Book {
     pub fn by_key(&self, key: &str) -> Option<(ActorId, &ActorEntry)> {
         let actor = *self.by_key.get(key)?;
         Some((actor, self.actors.get(&actor)?))
+    }
+
+    /// Those that belong to the actor of that key, and those that belong to these; owners come before what they own.
+    pub fn owned_by(&self, key: &str) -> Vec<ActorId> {
+        let of = |key: &str| self.owned.get(key).into_iter().flatten().copied();
+        let mut family: Vec<ActorId> = of(key).collect();
+        let mut next = 0;
+        while let Some(actor) = family.get(next) {
+            let key = self.actors.get(actor).map(|entry| entry.request.order.key.as_str());
+            family.extend(key.into_iter().flat_map(of));
+            next += 1;
+        }
+        family
+    }
+
+    /// Those whose owner is no more.
+    pub fn orphans(&self) -> impl Iterator<Item = ActorId> {
+        let gone = self.owned.iter().filter(|(owner, _)| !self.by_key.contains_key(*owner));
+        gone.flat_map(|(_, owned)| owned.iter().copied())
     }
 
     /// In the order of their keys, those behind `after`.

@@ -21,7 +21,8 @@ const NAMED: usize = 100;
 impl Registry {
     pub(super) fn answer_nodes(&mut self, ticket: Ticket) {
         let members: Vec<Member> = self.membership.members(self.now.clock).collect();
-        let nodes: Vec<NodeRecord> = members.iter().map(|member| self.node_record(member)).collect();
+        let mut nodes: Vec<NodeRecord> = members.iter().map(|member| self.node_record(member)).collect();
+        nodes.sort_by(|a, b| (!a.is_control, &a.name).cmp(&(!b.is_control, &b.name)));
         self.reply(ticket, ControlAnswer::Nodes(Json::new(nodes)));
     }
 

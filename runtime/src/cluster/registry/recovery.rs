@@ -30,6 +30,8 @@ impl Registry {
             return;
         }
         self.open = true;
+        let orphans: Vec<ActorId> = self.book.orphans().collect();
+        orphans.into_iter().for_each(|actor| self.end(actor, "its owner is over", Vec::new()));
         let nodes: Vec<NodeId> = self.posts.keys().copied().collect();
         nodes.into_iter().for_each(|node| self.offer(node));
         let mut wanting: Vec<(u64, ActorId)> =

@@ -124,3 +124,33 @@ async fn the_state_is_one_segment_however_much_has_happened_and_a_restart_finds_
     let found: Ref<CounterMsg> = nodes[0].1.find("stays").await.unwrap().unwrap();
     assert_eq!(value(&found).await, 7);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_with_an_owner_ends_with_it_and_not_before() {
+    let (cluster, hub, mut nodes) = three().await;
+    let (control_node, control) = nodes.remove(0);
+    let (control_id, part) = (control_node.id, nodes[1].1.clone());
+    let owned = |owner: &'static str, key: &'static str| {
+        let part = part.clone();
+        async move { part.spawn_owned::<Counter>(owner, key, &1, Restart::Permanent, one_cpu(), SOON).await }
+    };
+    let unknown = owned("nobody", "c/lost").await.unwrap_err();
+    assert!(unknown.to_string().contains("\"nobody\""), "{unknown}");
+    part.spawn::<Counter>("job", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap();
+    part.spawn::<Counter>("other", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap();
+    owned("job", "job/a").await.unwrap();
+    owned("job/a", "job/a/b").await.unwrap();
+    owned("other", "other/a").await.unwrap();
+
+    // Who owns whom is recorded.
+    kill(&hub, control_node, control).await;
+    let (_node, control) = restart(&cluster, &hub, control_id, 2).await;
+    let ids: Vec<NodeId> = nodes.iter().map(|(node, _)| node.id).collect();
+    alive(&control, &ids).await;
+    part.stop_actor("job").await.unwrap();
+
+    let left = part.actors(ActorFilter::default()).await.unwrap();
+    assert_eq!(left.iter().map(|actor| actor.key.as_str()).collect::<Vec<_>>(), ["other", "other/a"]);
+    let explained = part.explain_actor("job/a/b").await.unwrap().unwrap();
+    assert!(explained.to_string().contains("its owner is over"), "{explained}");
+}
