@@ -135,7 +135,7 @@ struct Ports {
 
 struct Left {
     port: Box<dyn LeftPort>,
-    /// Where its question went first.
+    /// Where its question went.
     toward: Option<NodeId>,
 }
 
@@ -167,6 +167,15 @@ impl PortTable {
         let port = self.lock().left.remove(&token);
         if let Some(left) = port {
             left.port.refuse(why);
+        }
+    }
+
+    /// The question goes to that node now: the loss of the link there is what its asker must be told of.
+    pub(crate) fn redirect(&self, token: PortToken, node: NodeId) {
+        if token != PortToken::NONE
+            && let Some(left) = self.lock().left.get_mut(&token)
+        {
+            left.toward = Some(node);
         }
     }
 

@@ -39,6 +39,13 @@ impl<M> Mail<M> {
     pub(crate) fn with(self, toll: Option<Toll>) -> Self {
         Self { toll, ..self }
     }
+
+    /// It was refused after all.
+    pub(crate) fn forgive(self) {
+        if let Some(toll) = self.toll {
+            toll.forgive();
+        }
+    }
 }
 
 impl<M: Send + 'static> ractor::Message for Mail<M> {}

@@ -181,8 +181,7 @@ impl Remote {
             Refusal::NotSent(why) => Err(SendError::NotSent(why)),
             Refusal::Moved(to) => {
                 let mut addr = self.addr.lock().unwrap_or_else(PoisonError::into_inner);
-                let newer = to.actor == addr.actor && to.generation > addr.generation;
-                if !newer {
+                if !to.follows(&addr) {
                     return Err(SendError::NotSent(format!("{addr} was refused")));
                 }
                 *addr = to;

@@ -125,8 +125,11 @@ impl<M: Send + 'static> Slot<M> {
         if let State::Gone = tenancy.state {
             return Err((at, mail));
         }
-        // Nothing else hinders: what an instance doesn't take any more waits for the next.
-        tenancy.put(mail).or(Ok(()))
+        if let Err(error) = tenancy.put(mail) {
+            // What an instance doesn't take any more waits for the next, so this is a fault of ours.
+            tracing::error!(%at, %error, "a message was lost on its way into a mailbox");
+        }
+        Ok(())
     }
 
     fn put(&self, mail: Mail<M>) -> Result<(), SendError> {

@@ -1,13 +1,17 @@
 //! The sending half: channels, and what may be on the way in them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::LaneOptions;
-use crate::actor::{ActorAddr, KindId, Refusal};
+use crate::actor::{ActorAddr, KindId, Parcel, Refusal};
+
+/// How long those who send to an actor that has moved wait to hear what became of the messages that went the old way.
+const PARTING: Duration = Duration::from_secs(1);
 
 /// Why nothing can be sent just now.
 #[derive(Debug)]
@@ -40,6 +44,41 @@ struct State {
     used: bool,
     /// It has been opened on the bulk connection too.
     bulk: bool,
+    /// What was sent and isn't known to have been taken, oldest first. Messages are taken in the order in which they were
+    /// sent; a refusal says which message it means.
+    kept: VecDeque<Kept>,
+    parting: Option<Parting>,
+}
+
+struct Kept {
+    seq: u32,
+    parcel: Parcel,
+}
+
+/// The actor is known to be elsewhere, and what is on the way isn't known to have been taken or refused.
+#[derive(Clone, Copy)]
+enum Parting {
+    Until(Instant),
+    /// It took too long: later messages went ahead, so that earlier ones must not follow.
+    Over,
+}
+
+/// Whether those who send to an actor that has moved may follow it.
+pub(super) enum Left {
+    /// All that went this way has been dealt with.
+    All,
+    /// Not yet; ask again at this time at the latest.
+    Not(Instant),
+}
+
+/// What became of a refusal.
+pub(super) enum Refused {
+    /// These follow the actor, in this order: what was refused, and all that was sent after it and will be refused as well.
+    Follow(Vec<Parcel>),
+    /// Nothing follows: who asked is told.
+    Tell,
+    /// It has followed already.
+    Nothing,
 }
 
 /// A place in a channel: its number there, and whether the bulk connection must hear of the channel first.
@@ -50,14 +89,14 @@ pub(super) struct Place {
 
 impl Channel {
     /// Takes the room for a message and sends it with `send`, which is called while nobody else can be given a place: the
-    /// order of places is the order of sending.
+    /// order of places is the order of sending. It gives the message back, to be kept until it has been taken.
     pub fn send(
         &self,
         bytes: u64,
         bulk: bool,
         window: &Window,
         options: &LaneOptions,
-        send: impl FnOnce(Place),
+        send: impl FnOnce(Place) -> Parcel,
     ) -> Result<(), Hindrance> {
         let mut state = self.lock();
         if let Some(refusal) = &state.over {
@@ -77,7 +116,8 @@ impl Channel {
         state.bytes += bytes;
         state.used = true;
         state.bulk |= bulk;
-        send(Place { seq, open_bulk });
+        let parcel = send(Place { seq, open_bulk });
+        state.kept.push_back(Kept { seq, parcel });
         Ok(())
     }
 
@@ -85,13 +125,60 @@ impl Channel {
         let mut state = self.lock();
         state.messages = state.messages.saturating_sub(messages);
         state.bytes = state.bytes.saturating_sub(bytes);
+        let taken = state.kept.len().min(messages as usize);
+        let taken: Vec<Kept> = state.kept.drain(..taken).collect();
         drop(state);
         self.freed.notify_waiters();
+        // Outside the lock: there may be many, and large ones.
+        drop(taken);
     }
 
-    fn end(&self, why: Refusal) {
-        self.lock().over = Some(why);
+    /// Message `seq` was refused, because the actor is at `now` if that is known. Room that it took is given back.
+    pub fn refused(&self, seq: u32, why: &Refusal, now: Option<ActorAddr>, window: &Window) -> Refused {
+        let mut state = self.lock();
+        let Some(at) = state.kept.iter().position(|kept| kept.seq == seq) else { return Refused::Nothing };
+        let follow = now.filter(|_| !matches!(state.parting, Some(Parting::Over)));
+        let refused: Vec<Kept> = match follow {
+            Some(_) => state.kept.drain(at..).collect(),
+            None => state.kept.remove(at).into_iter().collect(),
+        };
+        let bytes = refused.iter().map(|kept| kept.parcel.len() as u64).sum();
+        state.messages = state.messages.saturating_sub(u32::try_from(refused.len()).unwrap_or(u32::MAX));
+        state.bytes = state.bytes.saturating_sub(bytes);
+        // What concerns the actor concerns all that follow; but a service may come up yet.
+        match (now, why) {
+            (Some(now), _) => state.over = Some(Refusal::Moved(now)),
+            (None, Refusal::Gone) if !self.to.is_service() => state.over = Some(Refusal::Gone),
+            _ => {}
+        }
+        drop(state);
+        window.give(bytes);
         self.freed.notify_waiters();
+        match follow {
+            Some(_) => Refused::Follow(refused.into_iter().map(|kept| kept.parcel).collect()),
+            None => Refused::Tell,
+        }
+    }
+
+    /// Whether something is on the way.
+    pub fn is_kept(&self) -> bool {
+        let state = self.lock();
+        state.over.is_none() && !state.kept.is_empty()
+    }
+
+    /// Whether senders may go to where the actor is now without overtaking what they sent here.
+    pub fn left(&self) -> Left {
+        let mut state = self.lock();
+        if state.over.is_some() || state.kept.is_empty() {
+            return Left::All;
+        }
+        match *state.parting.get_or_insert_with(|| Parting::Until(Instant::now() + PARTING)) {
+            Parting::Until(until) if Instant::now() < until => Left::Not(until),
+            _ => {
+                state.parting = Some(Parting::Over);
+                Left::All
+            }
+        }
     }
 
     /// Closes it if nothing was sent since the last look and nothing is on the way.
@@ -180,14 +267,6 @@ impl Channels {
         window.give(bytes);
     }
 
-    /// A message was refused. What concerns the actor concerns all that follow.
-    pub fn refused(&self, channel: u32, why: &Refusal) {
-        let for_good = matches!(why, Refusal::Gone | Refusal::Moved(_));
-        if let Some(channel) = self.find(channel).filter(|_| for_good) {
-            channel.end(why.clone());
-        }
-    }
-
     /// Closes what is idle; gives the numbers.
     pub fn sweep(&self) -> Vec<u32> {
         let mut table = self.lock();
@@ -204,7 +283,12 @@ impl Channels {
         self.lock().by_id.len()
     }
 
-    fn find(&self, channel: u32) -> Option<Arc<Channel>> {
+    /// The channel to an actor, if there is one.
+    pub fn open(&self, to: ActorAddr, kind: KindId) -> Option<Arc<Channel>> {
+        self.lock().by_actor.get(&(to, kind)).cloned()
+    }
+
+    pub fn find(&self, channel: u32) -> Option<Arc<Channel>> {
         self.lock().by_id.get(&channel).cloned()
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Kind {
     Answer = 3,
     /// There will be no answer.
     NoAnswer = 4,
-    /// A message was refused; the body says why, `port` which question was in it.
+    /// Message `seq` of a channel was refused; the body says why, `port` which question was in it. No credit is given for it.
     Refused = 5,
     /// `seq` messages of a channel were taken, of `port` bytes together.
     Credit = 6,
@@ -30,6 +30,8 @@ pub(super) enum Kind {
     Chunk = 8,
     /// A channel that nothing is on the way in ends.
     Close = 9,
+    /// What has been taken is to be reported now.
+    Settle = 10,
 }
 
 /// Of [`Kind::Begin`]: it is an answer.
@@ -107,7 +109,7 @@ fn checksum(fields: &[u8; HEADER]) -> u32 {
 }
 
 fn kind(byte: u8) -> Result<Kind, LaneError> {
-    use Kind::{Answer, Begin, Chunk, Close, Credit, Deliver, NoAnswer, Open, Refused};
-    let all = [Open, Deliver, Answer, NoAnswer, Refused, Credit, Begin, Chunk, Close];
+    use Kind::{Answer, Begin, Chunk, Close, Credit, Deliver, NoAnswer, Open, Refused, Settle};
+    let all = [Open, Deliver, Answer, NoAnswer, Refused, Credit, Begin, Chunk, Close, Settle];
     all.into_iter().find(|kind| *kind as u8 == byte).ok_or(LaneError::Protocol("a frame of an unknown kind"))
 }

@@ -10,11 +10,13 @@
 //! *takes* a message, not when it arrives. So a slow actor holds up those who send to it and nobody else, and what both
 //! nodes hold for each other has a limit.
 //!
-//! A frame has a checksum; one that doesn't hold ends the lane. A message for a life of an actor that is over comes back
-//! as a refusal: the question in it is told so, and the next message of that reference goes to where the actor is now.
+//! A frame has a checksum; one that doesn't hold ends the lane. A message is kept until the actor has taken it, because it
+//! may be for a life of that actor that is over: then it is refused, and follows the actor to where it is now, before anything
+//! that its sender sends later.
 
 mod channel;
 mod error;
+mod forward;
 mod frame;
 mod inbound;
 mod outbox;

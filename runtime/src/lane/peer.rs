@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::forward::Forwarding;
 use super::session::Session;
 use super::{LaneError, LaneOptions};
 use crate::actor::{ActorAddr, Home, KindId, Link, Message, Parcel, PortTable, PortToken, Ref, Refusal, System};
@@ -22,6 +23,7 @@ pub struct Peer {
     /// A lane was made or an actor has moved.
     changed: Notify,
     parking: Semaphore,
+    forwarding: Forwarding,
     /// Finds the way to nodes other than this one, for references that came from here.
     routes: Option<Weak<dyn Routes>>,
     /// How long a message waits for a lane, or for its actor to begin anew elsewhere.
@@ -65,6 +67,7 @@ impl Peer {
             lane: RwLock::default(),
             changed: Notify::new(),
             parking: Semaphore::new(PARKING_LOTS),
+            forwarding: Forwarding::default(),
             routes,
             parked,
             me: me.clone(),
@@ -83,8 +86,7 @@ impl Peer {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let link: Weak<dyn Link> = self.me.clone();
-        let (session, ended) = Session::start(interactive, bulk, link, self.home.clone(), options);
+        let (session, ended) = Session::start(interactive, bulk, self.me.clone(), self.home.clone(), options);
         let lane = Lane { incarnation, session: session.clone() };
         let before = self.lane.write().unwrap_or_else(PoisonError::into_inner).replace(lane);
         self.changed.notify_waiters();
@@ -128,6 +130,20 @@ impl Peer {
         self.changed.notify_waiters();
     }
 
+    pub(super) fn forwarding(&self) -> &Forwarding {
+        &self.forwarding
+    }
+
+    /// Where an actor of that node is that has refused a message, if it is anywhere.
+    pub(super) fn now_at(&self, from: ActorAddr, why: &Refusal) -> Option<ActorAddr> {
+        match why {
+            Refusal::Moved(now) => Some(*now),
+            Refusal::Gone => self.routes().and_then(|routes| routes.moved(from)),
+            Refusal::Busy | Refusal::NotSent(_) => None,
+        }
+        .filter(|now| now.follows(&from))
+    }
+
     fn routes(&self) -> Option<Arc<dyn Routes>> {
         self.routes.as_ref()?.upgrade()
     }
@@ -164,6 +180,26 @@ impl Peer {
                 found => return found,
             }
         }
+    }
+
+    /// What was sent to an actor that has moved goes before what is sent to where it is now.
+    async fn part(&self, to: ActorAddr, kind: KindId) {
+        while let Some((channel, until)) = self.lane(to).ok().and_then(|session| session.left(to, kind)) {
+            let freed = channel.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if channel.is_kept() {
+                // Late is no error: the next look sees that it is.
+                let _ = timeout_at(until.into(), freed).await;
+            }
+        }
+        self.forwarding.done((to, kind)).await;
+    }
+
+    /// The same, without waiting.
+    fn has_parted(&self, to: ActorAddr, kind: KindId) -> bool {
+        let left = self.lane(to).ok().is_none_or(|session| session.left(to, kind).is_none());
+        left && !self.forwarding.is_under_way((to, kind))
     }
 
     fn elsewhere(&self, to: ActorAddr) -> Option<Result<Arc<dyn Link>, Refusal>> {
@@ -210,17 +246,29 @@ impl Drop for InUse<'_> {
 impl Link for Peer {
     fn deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> BoxFuture<'_, Result<(), Refusal>> {
         Box::pin(async move {
-            match self.elsewhere(to) {
-                Some(link) => link?.deliver(to, kind, parcel).await,
-                None => self.wait_for_way(to).await?.send(to, kind, parcel).await,
+            if let Some(link) = self.elsewhere(to) {
+                self.home.ports().redirect(parcel.port, to.node);
+                return link?.deliver(to, kind, parcel).await;
             }
+            let sent = match self.wait_for_way(to).await {
+                Ok(session) => session.send(to, kind, parcel).await,
+                Err(why) => Err(why),
+            };
+            if let Err(Refusal::Moved(_)) = sent {
+                self.part(to, kind).await;
+            }
+            sent
         })
     }
 
     fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
-        match self.elsewhere(to) {
-            Some(link) => link?.try_deliver(to, kind, parcel),
-            None => self.way(to)?.try_send(to, kind, parcel),
+        if let Some(link) = self.elsewhere(to) {
+            self.home.ports().redirect(parcel.port, to.node);
+            return link?.try_deliver(to, kind, parcel);
+        }
+        match self.way(to).and_then(|session| session.try_send(to, kind, parcel)) {
+            Err(Refusal::Moved(_)) if !self.has_parted(to, kind) => Err(Refusal::Busy),
+            sent => sent,
         }
     }
 

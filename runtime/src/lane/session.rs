@@ -1,6 +1,7 @@
 //! One pair of connections, from its opening to its end.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,13 +10,13 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::channel::{Channel, Channels, Hindrance, Window};
+use super::channel::{Channel, Channels, Hindrance, Left, Refused, Window};
 use super::frame::{Header, Kind};
 use super::inbound::{Inbound, Setup};
 use super::outbox::Outbox;
 use super::reader::read;
 use super::writer::{Body, Out, write_bulk};
-use super::{LaneError, LaneOptions};
+use super::{LaneError, LaneOptions, Peer};
 use crate::actor::{ActorAddr, Arrived, Home, KindId, Link, Parcel, PortToken, Refusal};
 use crate::codec;
 
@@ -26,7 +27,7 @@ pub(super) struct Session {
     channels: Channels,
     window: Window,
     inbound: Arc<Inbound>,
-    link: Weak<dyn Link>,
+    peer: Weak<Peer>,
     ended: CancellationToken,
 }
 
@@ -35,7 +36,7 @@ impl Session {
     pub fn start<S>(
         interactive: S,
         bulk: S,
-        link: Weak<dyn Link>,
+        peer: Weak<Peer>,
         home: Home,
         options: &LaneOptions,
     ) -> (Arc<Self>, impl Future<Output = LaneError> + Send + use<S>)
@@ -47,7 +48,7 @@ impl Session {
         let out = Outbox::new(write_half);
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inbound = Inbound::new(Setup {
-            link: link.clone(),
+            link: peer.clone(),
             home,
             options: options.clone(),
             out: out.clone(),
@@ -61,7 +62,7 @@ impl Session {
             channels: Channels::default(),
             window: Window::new(options.window.as_u64()),
             inbound: inbound.clone(),
-            link,
+            peer,
             ended: ended.clone(),
         });
         let (bulk_read, bulk_write) = tokio::io::split(bulk);
@@ -84,7 +85,8 @@ impl Session {
             until(Box::pin(sweep(session.clone()))),
         ];
         tasks.close();
-        let end = async move {
+        // In a task of its own: it cleans up, whether or not somebody waits for the end.
+        let end = tokio::spawn(async move {
             let (why, ..) = futures::future::select_all(running).await;
             ended.cancel();
             tasks.wait().await;
@@ -94,8 +96,8 @@ impl Session {
                 Ok(Ok(())) => LaneError::Ended,
                 Err(e) => LaneError::Io(std::io::Error::other(e)),
             }
-        };
-        (session, end)
+        });
+        (session, async { end.await.unwrap_or_else(|e| LaneError::Io(std::io::Error::other(e))) })
     }
 
     pub fn end(&self) {
@@ -172,12 +174,12 @@ impl Session {
         }
         let bulk = len as u64 >= self.options.bulk_from.as_u64() && len > 0;
         let sent = channel.send(len as u64, bulk, &self.window, &self.options, |place| {
-            let Parcel { head, attached, port } = parcel.take().unwrap_or_default();
+            let parcel = parcel.take().unwrap_or_default();
             let header = Header {
                 channel: channel.id,
                 seq: place.seq,
-                head: u32::try_from(head.len()).unwrap_or(u32::MAX),
-                port: port.0,
+                head: u32::try_from(parcel.head.len()).unwrap_or(u32::MAX),
+                port: parcel.port.0,
                 ..Header::new(Kind::Deliver)
             };
             // The other connection may be behind. It was encoded before, so it can be again.
@@ -186,7 +188,8 @@ impl Session {
             {
                 let _ = self.bulk.send(Out(header, Body::of(body)));
             }
-            self.put(bulk, header, Body { head, attached });
+            self.put(bulk, header, &parcel);
+            parcel
         });
         if sent.is_ok() {
             self.interactive.flush();
@@ -195,12 +198,12 @@ impl Session {
     }
 
     /// Hands a message or an answer to one of the writers; what is for the interactive one must be flushed afterwards.
-    fn put(&self, bulk: bool, header: Header, body: Body) {
+    fn put(&self, bulk: bool, header: Header, parcel: &Parcel) {
         if bulk {
             // A queue whose reader has ended belongs to a lane that is ending: its senders hear of it by their ports.
-            let _ = self.bulk.send(Out(header, body));
+            let _ = self.bulk.send(Out(header, Body { head: parcel.head.clone(), attached: parcel.attached.clone() }));
         } else {
-            let parts: Vec<&[u8]> = body.parts().map(|part| &part[..]).collect();
+            let parts: Vec<&[u8]> = std::iter::once(&parcel.head).chain(&parcel.attached).map(|part| &part[..]).collect();
             self.interactive.put(header, &parts);
         }
     }
@@ -218,13 +221,47 @@ impl Session {
         let head = u32::try_from(parcel.head.len()).unwrap_or(u32::MAX);
         let header = Header { head, port: port.0, ..Header::new(kind) };
         let bulk = len as u64 >= self.options.bulk_from.as_u64();
-        self.put(bulk, header, Body { head: parcel.head, attached: parcel.attached });
+        self.put(bulk, header, &parcel);
+        if !bulk {
+            self.interactive.flush();
+        }
+    }
+
+    /// Whether those who send to an actor that is elsewhere by now may follow it: what went this way before must not be
+    /// overtaken. Whoever waits for it may listen to the channel until the time that is given.
+    pub fn left(&self, to: ActorAddr, kind: KindId) -> Option<(Arc<Channel>, Instant)> {
+        let channel = self.channels.open(to, kind)?;
+        let Left::Not(until) = channel.left() else { return None };
+        self.interactive.put(Header { channel: channel.id, ..Header::new(Kind::Settle) }, &[]);
         self.interactive.flush();
+        Some((channel, until))
+    }
+
+    fn refused(&self, header: Header, why: Refusal) -> Result<(), LaneError> {
+        let peer = self.peer.upgrade().ok_or(LaneError::Ended)?;
+        // Of a channel that isn't there any more everything has been dealt with.
+        let Some(channel) = self.channels.find(header.channel) else { return Ok(()) };
+        let (mut tell, from) = (false, (channel.to, channel.kind));
+        let now = peer.now_at(channel.to, &why);
+        let refused = || match channel.refused(header.seq, &why, now, &self.window) {
+            Refused::Follow(parcels) => parcels,
+            Refused::Tell => {
+                tell = true;
+                Vec::new()
+            }
+            Refused::Nothing => Vec::new(),
+        };
+        peer.forward(from, now.unwrap_or(channel.to), refused);
+        if tell {
+            let why = now.map_or(why, Refusal::Moved);
+            peer.ports().refuse(PortToken(header.port), why);
+        }
+        Ok(())
     }
 
     /// A frame has come in over one of the connections.
     pub fn arrived(&self, header: Header, body: Bytes) -> Result<(), LaneError> {
-        let link = || self.link.upgrade().ok_or(LaneError::Ended);
+        let link = || -> Result<Arc<dyn Link>, LaneError> { Ok(self.peer.upgrade().ok_or(LaneError::Ended)?) };
         let port = PortToken(header.port);
         match header.kind {
             Kind::Open => self.inbound.open(header.channel, &body)?,
@@ -244,11 +281,8 @@ impl Session {
                     tracing::warn!(error = %e, "an answer from another node can't be read");
                 }
             }
-            Kind::Refused => {
-                let why: Refusal = codec::decode(&body)?;
-                self.channels.refused(header.channel, &why);
-                link()?.ports().refuse(port, why);
-            }
+            Kind::Refused => self.refused(header, codec::decode(&body)?)?,
+            Kind::Settle => self.inbound.settle(),
             Kind::Begin | Kind::Chunk => return Err(LaneError::Protocol("a piece where a whole was due")),
         }
         Ok(())
