@@ -40,6 +40,11 @@ impl<M> Mail<M> {
         Self { toll, ..self }
     }
 
+    #[cfg(test)]
+    pub(crate) fn into_body(self) -> M {
+        self.body
+    }
+
     /// It was refused after all.
     pub(crate) fn forgive(self) {
         if let Some(toll) = self.toll {

@@ -158,6 +158,25 @@ impl<M: Send + 'static> Slot<M> {
         tenancy.addr.generation
     }
 
+    /// Takes what waits between two lives.
+    #[cfg(test)]
+    pub(crate) fn take_waiting(&self) -> Vec<M> {
+        let mut tenancy = self.lock();
+        let State::Away(waiting) = &mut tenancy.state else { return Vec::new() };
+        let waiting = std::mem::take(waiting);
+        drop(tenancy);
+        waiting.into_iter().map(Mail::into_body).collect()
+    }
+
+    /// Takes what waits, and closes.
+    #[cfg(test)]
+    pub(crate) fn close_and_take(&self) -> Vec<M> {
+        let before = std::mem::replace(&mut self.lock().state, State::Gone);
+        self.permits.close();
+        let State::Away(waiting) = before else { return Vec::new() };
+        waiting.into_iter().map(Mail::into_body).collect()
+    }
+
     /// The actor has ended for good. Questions that wait here are told at once.
     pub(crate) fn close(&self) {
         let before = std::mem::replace(&mut self.lock().state, State::Gone);

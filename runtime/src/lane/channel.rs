@@ -10,9 +10,6 @@ use tokio::sync::Notify;
 use super::LaneOptions;
 use crate::actor::{ActorAddr, KindId, Parcel, Refusal};
 
-/// How long those who send to an actor that has moved wait to hear what became of the messages that went the old way.
-const PARTING: Duration = Duration::from_secs(1);
-
 /// Why nothing can be sent just now.
 #[derive(Debug)]
 pub(super) enum Hindrance {
@@ -166,13 +163,14 @@ impl Channel {
         state.over.is_none() && !state.kept.is_empty()
     }
 
-    /// Whether senders may go to where the actor is now without overtaking what they sent here.
-    pub fn left(&self) -> Left {
+    /// Whether senders may go to where the actor is now without overtaking what they sent here. After so much patience they
+    /// may in any case, and what is refused here from then on is lost.
+    pub fn left(&self, patience: Duration) -> Left {
         let mut state = self.lock();
         if state.over.is_some() || state.kept.is_empty() {
             return Left::All;
         }
-        match *state.parting.get_or_insert_with(|| Parting::Until(Instant::now() + PARTING)) {
+        match *state.parting.get_or_insert_with(|| Parting::Until(Instant::now() + patience)) {
             Parting::Until(until) if Instant::now() < until => Left::Not(until),
             _ => {
                 state.parting = Some(Parting::Over);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,7 +26,7 @@ pub struct Peer {
     forwarding: Forwarding,
     /// Finds the way to nodes other than this one, for references that came from here.
     routes: Option<Weak<dyn Routes>>,
-    /// How long a message waits for a lane, or for its actor to begin anew elsewhere.
+    /// How long a message waits for a lane, or for its actor to begin anew elsewhere, or for those that went before it.
     parked: Duration,
     me: Weak<Self>,
 }
@@ -47,6 +47,8 @@ pub(crate) trait Routes: Send + Sync {
 
 /// Messages to one node that may wait so; one more is told to try later.
 const PARKING_LOTS: usize = 1024;
+/// How often the old way is asked what became of the messages that went there.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Peer {
     /// The way to `node`; no lane leads there yet, and a message doesn't wait for one.
@@ -184,13 +186,14 @@ impl Peer {
 
     /// What was sent to an actor that has moved goes before what is sent to where it is now.
     async fn part(&self, to: ActorAddr, kind: KindId) {
-        while let Some((channel, until)) = self.lane(to).ok().and_then(|session| session.left(to, kind)) {
+        let left = || self.lane(to).ok().and_then(|session| session.left(to, kind, self.parked));
+        while let Some((channel, until)) = left() {
             let freed = channel.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
             if channel.is_kept() {
-                // Late is no error: the next look sees that it is.
-                let _ = timeout_at(until.into(), freed).await;
+                // Late is no error: the next look asks again, or sees that it has been long enough.
+                let _ = timeout_at(until.min(StdInstant::now() + ASK_AGAIN).into(), freed).await;
             }
         }
         self.forwarding.done((to, kind)).await;
@@ -198,7 +201,7 @@ impl Peer {
 
     /// The same, without waiting.
     fn has_parted(&self, to: ActorAddr, kind: KindId) -> bool {
-        let left = self.lane(to).ok().is_none_or(|session| session.left(to, kind).is_none());
+        let left = self.lane(to).ok().is_none_or(|session| session.left(to, kind, self.parked).is_none());
         left && !self.forwarding.is_under_way((to, kind))
     }
 

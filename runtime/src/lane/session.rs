@@ -1,7 +1,7 @@
 //! One pair of connections, from its opening to its end.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -229,9 +229,9 @@ impl Session {
 
     /// Whether those who send to an actor that is elsewhere by now may follow it: what went this way before must not be
     /// overtaken. Whoever waits for it may listen to the channel until the time that is given.
-    pub fn left(&self, to: ActorAddr, kind: KindId) -> Option<(Arc<Channel>, Instant)> {
+    pub fn left(&self, to: ActorAddr, kind: KindId, patience: Duration) -> Option<(Arc<Channel>, Instant)> {
         let channel = self.channels.open(to, kind)?;
-        let Left::Not(until) = channel.left() else { return None };
+        let Left::Not(until) = channel.left(patience) else { return None };
         self.interactive.put(Header { channel: channel.id, ..Header::new(Kind::Settle) }, &[]);
         self.interactive.flush();
         Some((channel, until))

@@ -11,6 +11,8 @@ use crate::actor::{Actor, ActorError, AskError, Context, Message, Payload, Ref, 
 use crate::id::{Incarnation, NodeId};
 use crate::supervise::{ChildOptions, Restart};
 
+mod moves;
+
 const SOON: Duration = Duration::from_secs(20);
 
 #[derive(Debug, SchemaWrite, SchemaRead)]
