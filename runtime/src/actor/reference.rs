@@ -69,7 +69,7 @@ impl<M: Message> Ref<M> {
         }
         match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(refusal))) => Err(self.refused(refusal)),
+            Ok(Ok(Err(refusal))) => Err(Self::refused(refusal)),
             Ok(Err(_)) => Err(AskError::Unknown("nobody answers any more")),
             Err(_) => Err(AskError::Unknown("the deadline has passed")),
         }
@@ -78,11 +78,12 @@ impl<M: Message> Ref<M> {
 
 impl<M: Message> Ref<M> {
     /// A question came back from the other side unread.
-    fn refused(&self, refusal: Refusal) -> AskError {
-        let moved = |to| AskError::NotSent(format!("the actor is at {to} by now"));
-        match &self.target {
-            Target::There(remote) => remote.follow(remote.addr(), refusal).map_or_else(AskError::from, moved),
-            Target::Here(slot) => moved(slot.addr()),
+    fn refused(refusal: Refusal) -> AskError {
+        match refusal {
+            Refusal::Gone => AskError::Gone,
+            Refusal::Busy => AskError::Busy,
+            Refusal::NotSent(why) => AskError::NotSent(why),
+            Refusal::Moved(to) => AskError::NotSent(format!("the actor is at {to} by now")),
         }
     }
 }
@@ -141,6 +142,9 @@ impl Remote {
         let mut to = self.addr();
         while let Err(refusal) = link.deliver(to, M::KIND_ID, parcel.clone()).await {
             // A refused message was not delivered, so the new life may get it: still at most once.
+            if let Refusal::Moved(now) = refusal {
+                link.part(now).await;
+            }
             to = self.follow(to, refusal)?;
         }
         left.keep();
@@ -152,6 +156,9 @@ impl Remote {
         let (parcel, left) = pack_for(&msg, link)?;
         let mut to = self.addr();
         while let Err(refusal) = link.try_deliver(to, M::KIND_ID, parcel.clone()) {
+            if matches!(refusal, Refusal::Moved(now) if !link.has_parted(now)) {
+                return Err(SendError::Busy);
+            }
             to = self.follow(to, refusal)?;
         }
         left.keep();

@@ -313,6 +313,10 @@ impl Routes for Inner {
         Some(self.acquaint(node))
     }
 
+    fn peers(&self) -> Vec<Arc<Peer>> {
+        Inner::peers(self).values().map(|known| known.peer.clone()).collect()
+    }
+
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr> {
         if !self.any_moved.load(Ordering::Acquire) {
             return None;

@@ -1,5 +1,6 @@
 //! The sending half: channels, and what may be on the way in them.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::LaneOptions;
 use crate::actor::{ActorAddr, KindId, Parcel, Refusal};
+use crate::id::ActorId;
 
 /// Why nothing can be sent just now.
 #[derive(Debug)]
@@ -157,12 +159,6 @@ impl Channel {
         }
     }
 
-    /// Whether something is on the way.
-    pub fn is_kept(&self) -> bool {
-        let state = self.lock();
-        state.over.is_none() && !state.kept.is_empty()
-    }
-
     /// Whether senders may go to where the actor is now without overtaking what they sent here. After so much patience they
     /// may in any case, and what is refused here from then on is lost.
     pub fn left(&self, patience: Duration) -> Left {
@@ -238,7 +234,8 @@ pub(super) struct Channels(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     last: u32,
-    by_actor: HashMap<(ActorAddr, KindId), Arc<Channel>>,
+    /// To its lives, which are one as a rule.
+    by_actor: HashMap<ActorId, Vec<Arc<Channel>>>,
     by_id: HashMap<u32, Arc<Channel>>,
 }
 
@@ -246,13 +243,14 @@ impl Channels {
     /// The channel to an actor. `open` is called for a new one, before anybody can send in it.
     pub fn get(&self, to: ActorAddr, kind: KindId, open: impl FnOnce(&Channel)) -> Arc<Channel> {
         let mut table = self.lock();
-        if let Some(channel) = table.by_actor.get(&(to, kind)) {
+        let known = table.by_actor.get(&to.actor).into_iter().flatten();
+        if let Some(channel) = known.clone().find(|channel| channel.to == to && channel.kind == kind) {
             return channel.clone();
         }
         table.last = table.last.wrapping_add(1);
         let fresh = Channel { id: table.last, to, kind, state: Mutex::default(), freed: Notify::new() };
         let channel = Arc::new(fresh);
-        table.by_actor.insert((to, kind), channel.clone());
+        table.by_actor.entry(to.actor).or_default().push(channel.clone());
         table.by_id.insert(channel.id, channel.clone());
         open(&channel);
         channel
@@ -271,7 +269,12 @@ impl Channels {
         let idle: Vec<Arc<Channel>> = table.by_id.values().filter(|channel| channel.close_if_idle()).cloned().collect();
         for channel in &idle {
             table.by_id.remove(&channel.id);
-            table.by_actor.remove(&(channel.to, channel.kind));
+            if let Entry::Occupied(mut of_actor) = table.by_actor.entry(channel.to.actor) {
+                of_actor.get_mut().retain(|other| other.id != channel.id);
+                if of_actor.get().is_empty() {
+                    of_actor.remove();
+                }
+            }
         }
         idle.iter().map(|channel| channel.id).collect()
     }
@@ -281,9 +284,9 @@ impl Channels {
         self.lock().by_id.len()
     }
 
-    /// The channel to an actor, if there is one.
-    pub fn open(&self, to: ActorAddr, kind: KindId) -> Option<Arc<Channel>> {
-        self.lock().by_actor.get(&(to, kind)).cloned()
+    /// The channels to lives of an actor.
+    pub fn of(&self, actor: ActorId) -> Vec<Arc<Channel>> {
+        self.lock().by_actor.get(&actor).cloned().unwrap_or_default()
     }
 
     pub fn find(&self, channel: u32) -> Option<Arc<Channel>> {

@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant as StdInstant};
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use super::forward::Forwarding;
+use super::forward::{Forwarding, Lives};
 use super::session::Session;
 use super::{LaneError, LaneOptions};
 use crate::actor::{ActorAddr, Home, KindId, Link, Message, Parcel, PortTable, PortToken, Ref, Refusal, System};
@@ -23,12 +23,13 @@ pub struct Peer {
     /// A lane was made or an actor has moved.
     changed: Notify,
     parking: Semaphore,
-    forwarding: Forwarding,
+    /// What was refused there, because its actor had moved, and isn't where that is now.
+    pub(super) forwarding: Forwarding,
     /// Finds the way to nodes other than this one, for references that came from here.
     routes: Option<Weak<dyn Routes>>,
     /// How long a message waits for a lane, or for its actor to begin anew elsewhere, or for those that went before it.
-    parked: Duration,
-    me: Weak<Self>,
+    pub(super) parked: Duration,
+    pub(super) me: Weak<Self>,
 }
 
 #[derive(Clone)]
@@ -41,14 +42,15 @@ struct Lane {
 pub(crate) trait Routes: Send + Sync {
     fn toward(&self, node: NodeId) -> Option<Arc<dyn Link>>;
 
+    /// The ways to all nodes that were ever known.
+    fn peers(&self) -> Vec<Arc<Peer>>;
+
     /// Where an actor is by now, if that isn't where this address says.
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr>;
 }
 
 /// Messages to one node that may wait so; one more is told to try later.
 const PARKING_LOTS: usize = 1024;
-/// How often the old way is asked what became of the messages that went there.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Peer {
     /// The way to `node`; no lane leads there yet, and a message doesn't wait for one.
@@ -132,10 +134,6 @@ impl Peer {
         self.changed.notify_waiters();
     }
 
-    pub(super) fn forwarding(&self) -> &Forwarding {
-        &self.forwarding
-    }
-
     /// Where an actor of that node is that has refused a message, if it is anywhere.
     pub(super) fn now_at(&self, from: ActorAddr, why: &Refusal) -> Option<ActorAddr> {
         match why {
@@ -146,7 +144,7 @@ impl Peer {
         .filter(|now| now.follows(&from))
     }
 
-    fn routes(&self) -> Option<Arc<dyn Routes>> {
+    pub(super) fn routes(&self) -> Option<Arc<dyn Routes>> {
         self.routes.as_ref()?.upgrade()
     }
 
@@ -184,27 +182,6 @@ impl Peer {
         }
     }
 
-    /// What was sent to an actor that has moved goes before what is sent to where it is now.
-    async fn part(&self, to: ActorAddr, kind: KindId) {
-        let left = || self.lane(to).ok().and_then(|session| session.left(to, kind, self.parked));
-        while let Some((channel, until)) = left() {
-            let freed = channel.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            if channel.is_kept() {
-                // Late is no error: the next look asks again, or sees that it has been long enough.
-                let _ = timeout_at(until.min(StdInstant::now() + ASK_AGAIN).into(), freed).await;
-            }
-        }
-        self.forwarding.done((to, kind)).await;
-    }
-
-    /// The same, without waiting.
-    fn has_parted(&self, to: ActorAddr, kind: KindId) -> bool {
-        let left = self.lane(to).ok().is_none_or(|session| session.left(to, kind, self.parked).is_none());
-        left && !self.forwarding.is_under_way((to, kind))
-    }
-
     fn elsewhere(&self, to: ActorAddr) -> Option<Result<Arc<dyn Link>, Refusal>> {
         let no_way = || Refusal::NotSent(format!("no way leads to node {}", to.node));
         (to.node != self.node).then(|| self.toward(to).ok_or_else(no_way))
@@ -221,7 +198,6 @@ impl Peer {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn session(&self) -> Option<Arc<Session>> {
         self.lane.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|lane| lane.session.clone())
     }
@@ -253,14 +229,7 @@ impl Link for Peer {
                 self.home.ports().redirect(parcel.port, to.node);
                 return link?.deliver(to, kind, parcel).await;
             }
-            let sent = match self.wait_for_way(to).await {
-                Ok(session) => session.send(to, kind, parcel).await,
-                Err(why) => Err(why),
-            };
-            if let Err(Refusal::Moved(_)) = sent {
-                self.part(to, kind).await;
-            }
-            sent
+            self.wait_for_way(to).await?.send(to, kind, parcel).await
         })
     }
 
@@ -269,10 +238,15 @@ impl Link for Peer {
             self.home.ports().redirect(parcel.port, to.node);
             return link?.try_deliver(to, kind, parcel);
         }
-        match self.way(to).and_then(|session| session.try_send(to, kind, parcel)) {
-            Err(Refusal::Moved(_)) if !self.has_parted(to, kind) => Err(Refusal::Busy),
-            sent => sent,
-        }
+        self.way(to)?.try_send(to, kind, parcel)
+    }
+
+    fn part(&self, now: ActorAddr) -> BoxFuture<'_, ()> {
+        Box::pin(self.settled(Lives::before(now)))
+    }
+
+    fn has_parted(&self, now: ActorAddr) -> bool {
+        self.behind(&Lives::before(now)).is_none()
     }
 
     fn answer(&self, port: PortToken, answer: Option<Parcel>) {

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::channel::{Channel, Channels, Hindrance, Left, Refused, Window};
 use super::frame::{Header, Kind};
+use super::forward::Lives;
 use super::inbound::{Inbound, Setup};
 use super::outbox::Outbox;
 use super::reader::read;
@@ -227,14 +228,14 @@ impl Session {
         }
     }
 
-    /// Whether those who send to an actor that is elsewhere by now may follow it: what went this way before must not be
-    /// overtaken. Whoever waits for it may listen to the channel until the time that is given.
-    pub fn left(&self, to: ActorAddr, kind: KindId, patience: Duration) -> Option<(Arc<Channel>, Instant)> {
-        let channel = self.channels.open(to, kind)?;
-        let Left::Not(until) = channel.left(patience) else { return None };
-        self.interactive.put(Header { channel: channel.id, ..Header::new(Kind::Settle) }, &[]);
-        self.interactive.flush();
-        Some((channel, until))
+    /// A channel to one of these lives in which something is on the way, and until when that is to be waited for.
+    pub fn behind(&self, lives: &Lives, patience: Duration) -> Option<(Arc<Channel>, Instant)> {
+        self.channels.of(lives.actor()).into_iter().filter(|channel| lives.has(&channel.to)).find_map(|channel| {
+            let Left::Not(until) = channel.left(patience) else { return None };
+            self.interactive.put(Header { channel: channel.id, ..Header::new(Kind::Settle) }, &[]);
+            self.interactive.flush();
+            Some((channel, until))
+        })
     }
 
     fn refused(&self, header: Header, why: Refusal) -> Result<(), LaneError> {

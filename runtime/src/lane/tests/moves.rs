@@ -21,6 +21,10 @@ impl Routes for Map {
         Some(peer)
     }
 
+    fn peers(&self) -> Vec<Arc<Peer>> {
+        self.peers.lock().unwrap().values().cloned().collect()
+    }
+
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr> {
         self.moved.lock().unwrap().filter(|to| to.follows(&from))
     }
