@@ -52,11 +52,13 @@ struct Wire {
     at: usize,
     /// The connection takes no more at present: the writer's task waits for it, and nobody else may.
     stuck: bool,
+    /// Why a sender's own write failed, for the writer's task to hear.
+    failed: Option<io::Error>,
 }
 
 impl Outbox {
     pub fn new(io: impl AsyncWrite + Send + Unpin + 'static) -> Arc<Self> {
-        let wire = Wire { io: Some(Box::new(io)), writing: Vec::new(), at: 0, stuck: false };
+        let wire = Wire { io: Some(Box::new(io)), writing: Vec::new(), at: 0, stuck: false, failed: None };
         Arc::new(Self {
             gathered: Mutex::default(),
             wire: Mutex::new(wire),
@@ -116,17 +118,17 @@ impl Outbox {
 
     /// Writes without waiting; leaves the rest to the writer's task.
     fn write_here(&self) {
-        let done = match self.wire.try_lock() {
-            Ok(mut wire) if !wire.stuck => {
-                let mut nobody = Context::from_waker(Waker::noop());
-                matches!(wire.poll_write(&mut nobody, &self.gathered), Poll::Ready(Ok(())))
+        if let Ok(mut wire) = self.wire.try_lock()
+            && !wire.stuck
+        {
+            match wire.poll_write(&mut Context::from_waker(Waker::noop()), &self.gathered) {
+                Poll::Ready(Ok(())) => return,
+                Poll::Ready(Err(e)) => wire.failed = Some(e),
+                Poll::Pending => {}
             }
-            _ => false,
-        };
-        if !done {
-            // It goes on where this stopped, or hears of the failure in its turn.
-            self.due.notify_one();
         }
+        // It goes on where this stopped, or hears of the failure.
+        self.due.notify_one();
     }
 }
 
@@ -135,6 +137,9 @@ impl Wire {
     fn poll_write(&mut self, cx: &mut Context<'_>, gathered: &Mutex<Gathered>) -> Poll<io::Result<()>> {
         // Until proven otherwise: an early return leaves the rest to the writer's task.
         self.stuck = true;
+        if let Some(e) = self.failed.take() {
+            return Poll::Ready(Err(e));
+        }
         let Some(io) = &mut self.io else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
         loop {
             while self.at < self.writing.len() {

@@ -12,6 +12,7 @@ use crate::id::{Incarnation, NodeId};
 use crate::supervise::{ChildOptions, Restart};
 
 mod moves;
+mod outbox;
 
 const SOON: Duration = Duration::from_secs(20);
 
