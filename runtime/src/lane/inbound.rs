@@ -163,13 +163,7 @@ impl Inbound {
         Ok(())
     }
 
-    fn hand_over(
-        &self,
-        destination: &Arc<Destination>,
-        order: &mut Order,
-        message: Waiting,
-        link: &Arc<dyn Link>,
-    ) {
+    fn hand_over(&self, destination: &Arc<Destination>, order: &mut Order, message: Waiting, link: &Arc<dyn Link>) {
         let Waiting { packet, seq, port } = message;
         // A service may have come up since it was first asked for.
         let service = || self.home.find(destination.to).filter(|_| destination.to.is_service());

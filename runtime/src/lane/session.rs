@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::channel::{Channel, Channels, Hindrance, Left, Refused, Window};
-use super::frame::{Header, Kind};
 use super::forward::Lives;
+use super::frame::{Header, Kind};
 use super::inbound::{Inbound, Setup};
 use super::outbox::Outbox;
 use super::reader::read;
@@ -204,7 +204,8 @@ impl Session {
             // A queue whose reader has ended belongs to a lane that is ending: its senders hear of it by their ports.
             let _ = self.bulk.send(Out(header, Body { head: parcel.head.clone(), attached: parcel.attached.clone() }));
         } else {
-            let parts: Vec<&[u8]> = std::iter::once(&parcel.head).chain(&parcel.attached).map(|part| &part[..]).collect();
+            let parts: Vec<&[u8]> =
+                std::iter::once(&parcel.head).chain(&parcel.attached).map(|part| &part[..]).collect();
             self.interactive.put(header, &parts);
         }
     }

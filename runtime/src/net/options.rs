@@ -97,7 +97,10 @@ impl NetOptions {
             return bad("keepalive", "must be at least 3s: TCP counts in whole seconds");
         }
         if self.unacknowledged < Duration::from_secs(1) {
-            return bad("unacknowledged", "must be at least 1s: a packet that is lost is sent again only after some time");
+            return bad(
+                "unacknowledged",
+                "must be at least 1s: a packet that is lost is sent again only after some time",
+            );
         }
         let ten_years = Duration::from_hours(24 * 3650);
         if !(Duration::from_mins(1)..=ten_years).contains(&self.certificate_lifetime) {

@@ -63,9 +63,7 @@ impl World {
             let (bulk, other_bulk) = tokio::io::duplex(8 << 10);
             for (peer, interactive, bulk) in [(way.clone(), one, bulk), (back, other, other_bulk)] {
                 let options = options.clone();
-                lanes.push(tokio::spawn(
-                    async move { peer.serve(Incarnation(1), interactive, bulk, &options).await },
-                ));
+                lanes.push(tokio::spawn(async move { peer.serve(Incarnation(1), interactive, bulk, &options).await }));
             }
             map.peers.lock().unwrap().insert(id, way);
             there.push(system);
