@@ -32,6 +32,11 @@ impl ActorAddr {
         self.incarnation == ANY_LIFE
     }
 
+    /// Whether it is a later life of the same actor.
+    pub(crate) fn follows(&self, earlier: &Self) -> bool {
+        self.actor == earlier.actor && self.generation > earlier.generation
+    }
+
     /// Whether a message to this address is for the actor that lives at `now`.
     pub(crate) fn means(&self, now: &Self) -> bool {
         self == now || (self.is_service() && (self.node, self.actor) == (now.node, now.actor))

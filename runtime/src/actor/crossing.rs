@@ -29,6 +29,19 @@ pub(crate) trait Link: Send + Sync + 'static {
     /// Like [`Link::deliver`], but never waits for room.
     fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal>;
 
+    /// Resolves when nothing that was sent to earlier lives of the actor at `now` is still on its way: who follows it there
+    /// before that would overtake what it has sent.
+    fn part(&self, now: ActorAddr) -> BoxFuture<'_, ()> {
+        let _ = now;
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Whether that is so now.
+    fn has_parted(&self, now: ActorAddr) -> bool {
+        let _ = now;
+        true
+    }
+
     /// Brings an answer to the other side's port; `None` says that there will be none.
     fn answer(&self, port: PortToken, answer: Option<Parcel>);
 
@@ -135,7 +148,7 @@ struct Ports {
 
 struct Left {
     port: Box<dyn LeftPort>,
-    /// Where its question went first.
+    /// Where its question went.
     toward: Option<NodeId>,
 }
 
@@ -167,6 +180,15 @@ impl PortTable {
         let port = self.lock().left.remove(&token);
         if let Some(left) = port {
             left.port.refuse(why);
+        }
+    }
+
+    /// The question goes to that node now: the loss of the link there is what its asker must be told of.
+    pub(crate) fn redirect(&self, token: PortToken, node: NodeId) {
+        if token != PortToken::NONE
+            && let Some(left) = self.lock().left.get_mut(&token)
+        {
+            left.toward = Some(node);
         }
     }
 

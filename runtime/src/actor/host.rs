@@ -39,6 +39,18 @@ impl<M> Mail<M> {
     pub(crate) fn with(self, toll: Option<Toll>) -> Self {
         Self { toll, ..self }
     }
+
+    #[cfg(test)]
+    pub(crate) fn into_body(self) -> M {
+        self.body
+    }
+
+    /// It was refused after all.
+    pub(crate) fn forgive(self) {
+        if let Some(toll) = self.toll {
+            toll.forgive();
+        }
+    }
 }
 
 impl<M: Send + 'static> ractor::Message for Mail<M> {}

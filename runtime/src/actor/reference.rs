@@ -69,7 +69,7 @@ impl<M: Message> Ref<M> {
         }
         match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(refusal))) => Err(self.refused(refusal)),
+            Ok(Ok(Err(refusal))) => Err(Self::refused(refusal)),
             Ok(Err(_)) => Err(AskError::Unknown("nobody answers any more")),
             Err(_) => Err(AskError::Unknown("the deadline has passed")),
         }
@@ -78,11 +78,12 @@ impl<M: Message> Ref<M> {
 
 impl<M: Message> Ref<M> {
     /// A question came back from the other side unread.
-    fn refused(&self, refusal: Refusal) -> AskError {
-        let moved = |to| AskError::NotSent(format!("the actor is at {to} by now"));
-        match &self.target {
-            Target::There(remote) => remote.follow(refusal).map_or_else(AskError::from, moved),
-            Target::Here(slot) => moved(slot.addr()),
+    fn refused(refusal: Refusal) -> AskError {
+        match refusal {
+            Refusal::Gone => AskError::Gone,
+            Refusal::Busy => AskError::Busy,
+            Refusal::NotSent(why) => AskError::NotSent(why),
+            Refusal::Moved(to) => AskError::NotSent(format!("the actor is at {to} by now")),
         }
     }
 }
@@ -138,22 +139,30 @@ impl Remote {
     async fn tell<M: Message>(&self, msg: M) -> Result<(), SendError> {
         let link = self.link()?;
         let (parcel, left) = pack_for(&msg, link)?;
-        let mut sent = link.deliver(self.addr(), M::KIND_ID, parcel.clone()).await;
-        if let Err(refusal) = sent {
+        let mut to = self.addr();
+        while let Err(refusal) = link.deliver(to, M::KIND_ID, parcel.clone()).await {
             // A refused message was not delivered, so the new life may get it: still at most once.
-            sent = link.deliver(self.follow(refusal)?, M::KIND_ID, parcel).await;
+            if let Refusal::Moved(now) = refusal {
+                link.part(now).await;
+            }
+            to = self.follow(to, refusal)?;
         }
-        self.settle(sent, left)
+        left.keep();
+        Ok(())
     }
 
     fn try_tell<M: Message>(&self, msg: M) -> Result<(), SendError> {
         let link = self.link()?;
         let (parcel, left) = pack_for(&msg, link)?;
-        let mut sent = link.try_deliver(self.addr(), M::KIND_ID, parcel.clone());
-        if let Err(refusal) = sent {
-            sent = link.try_deliver(self.follow(refusal)?, M::KIND_ID, parcel);
+        let mut to = self.addr();
+        while let Err(refusal) = link.try_deliver(to, M::KIND_ID, parcel.clone()) {
+            if matches!(refusal, Refusal::Moved(now) if !link.has_parted(now)) {
+                return Err(SendError::Busy);
+            }
+            to = self.follow(to, refusal)?;
         }
-        self.settle(sent, left)
+        left.keep();
+        Ok(())
     }
 
     fn link(&self) -> Result<&Arc<dyn Link>, SendError> {
@@ -161,32 +170,22 @@ impl Remote {
         self.link.as_ref().ok_or_else(no_way)
     }
 
-    fn settle(&self, sent: Result<(), Refusal>, left: LeftPorts) -> Result<(), SendError> {
-        match sent {
-            Ok(()) => {
-                left.keep();
-                Ok(())
-            }
-            Err(refusal) => {
-                self.follow(refusal).and_then(|to| Err(SendError::NotSent(format!("it moves too fast: now at {to}"))))
-            }
-        }
-    }
-
-    /// What a refusal means to the sender: a newer address to try, or an error.
-    fn follow(&self, refusal: Refusal) -> Result<ActorAddr, SendError> {
+    /// What a refusal means to the sender: a later life than the one tried, or an error.
+    fn follow(&self, tried: ActorAddr, refusal: Refusal) -> Result<ActorAddr, SendError> {
         match refusal {
             Refusal::Gone => Err(SendError::Gone),
             Refusal::Busy => Err(SendError::Busy),
             Refusal::NotSent(why) => Err(SendError::NotSent(why)),
             Refusal::Moved(to) => {
                 let mut addr = self.addr.lock().unwrap_or_else(PoisonError::into_inner);
-                let newer = to.actor == addr.actor && to.generation > addr.generation;
-                if !newer {
-                    return Err(SendError::NotSent(format!("{addr} was refused")));
+                // Another user of this reference may have heard of it already.
+                if to.follows(&addr) {
+                    *addr = to;
                 }
-                *addr = to;
-                Ok(to)
+                match addr.follows(&tried) {
+                    true => Ok(*addr),
+                    false => Err(SendError::NotSent(format!("{tried} was refused"))),
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ pub(crate) const MAILBOX: usize = 1024;
 pub(crate) struct Toll {
     tally: Arc<dyn Tally>,
     bytes: u32,
+    forgiven: bool,
 }
 
 /// Counts what has been taken.
@@ -30,13 +31,20 @@ pub(crate) trait Tally: Send + Sync {
 
 impl Toll {
     pub(crate) fn new(tally: Arc<dyn Tally>, bytes: u32) -> Self {
-        Self { tally, bytes }
+        Self { tally, bytes, forgiven: false }
+    }
+
+    /// The message was refused: its sender hears of that by itself.
+    pub(crate) fn forgive(mut self) {
+        self.forgiven = true;
     }
 }
 
 impl Drop for Toll {
     fn drop(&mut self) {
-        self.tally.clone().taken(self.bytes);
+        if !self.forgiven {
+            self.tally.clone().taken(self.bytes);
+        }
     }
 }
 
@@ -107,13 +115,21 @@ impl<M: Send + 'static> Slot<M> {
         if at.means(&now) { Ok(()) } else { Err(now) }
     }
 
-    /// Delivers to exactly that life of the actor; an address of another life is refused.
-    pub(crate) fn put_at(&self, at: ActorAddr, mail: Mail<M>) -> Result<(), ActorAddr> {
+    /// Delivers to exactly that life of the actor. An address of another life is refused: the present one comes back, and
+    /// the message with it.
+    pub(crate) fn put_at(&self, at: ActorAddr, mail: Mail<M>) -> Result<(), (ActorAddr, Mail<M>)> {
         let mut tenancy = self.lock();
         if !at.means(&tenancy.addr) {
-            return Err(tenancy.addr);
+            return Err((tenancy.addr, mail));
         }
-        tenancy.put(mail).map_err(|_| at)
+        if let State::Gone = tenancy.state {
+            return Err((at, mail));
+        }
+        if let Err(error) = tenancy.put(mail) {
+            // What an instance doesn't take any more waits for the next, so this is a fault of ours.
+            tracing::error!(%at, %error, "a message was lost on its way into a mailbox");
+        }
+        Ok(())
     }
 
     fn put(&self, mail: Mail<M>) -> Result<(), SendError> {
@@ -140,6 +156,25 @@ impl<M: Send + 'static> Slot<M> {
             tenancy.state = State::Away(Vec::new());
         }
         tenancy.addr.generation
+    }
+
+    /// Takes what waits between two lives.
+    #[cfg(test)]
+    pub(crate) fn take_waiting(&self) -> Vec<M> {
+        let mut tenancy = self.lock();
+        let State::Away(waiting) = &mut tenancy.state else { return Vec::new() };
+        let waiting = std::mem::take(waiting);
+        drop(tenancy);
+        waiting.into_iter().map(Mail::into_body).collect()
+    }
+
+    /// Takes what waits, and closes.
+    #[cfg(test)]
+    pub(crate) fn close_and_take(&self) -> Vec<M> {
+        let before = std::mem::replace(&mut self.lock().state, State::Gone);
+        self.permits.close();
+        let State::Away(waiting) = before else { return Vec::new() };
+        waiting.into_iter().map(Mail::into_body).collect()
     }
 
     /// The actor has ended for good. Questions that wait here are told at once.

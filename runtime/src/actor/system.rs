@@ -201,8 +201,22 @@ pub(crate) struct Packet {
     pub(crate) to: ActorAddr,
     pub(crate) kind: KindId,
     pub(crate) arrived: Arrived,
-    /// Paid when the actor has taken the message, or when it is refused.
+    /// Paid when the actor has taken the message; forgiven when it is refused.
     pub(crate) toll: Option<Toll>,
+}
+
+impl Packet {
+    /// It will not be delivered.
+    pub(crate) fn refused(self, why: Refusal) -> Refusal {
+        forgive(self.toll);
+        why
+    }
+}
+
+fn forgive(toll: Option<Toll>) {
+    if let Some(toll) = toll {
+        toll.forgive();
+    }
 }
 
 impl<M: Message> AnySlot for Slot<M> {
@@ -214,8 +228,10 @@ impl<M: Message> AnySlot for Slot<M> {
     ) -> BoxFuture<'a, Result<(), Refusal>> {
         Box::pin(async move {
             let room = tokio::time::timeout(patience, self.permit()).await;
-            let room = room.map_err(|_| Refusal::Busy)?.map_err(refused)?;
-            self.open(packet, link, room)
+            match room.map_err(|_| Refusal::Busy).and_then(|room| room.map_err(refused)) {
+                Ok(room) => self.open(packet, link, room),
+                Err(why) => Err(packet.refused(why)),
+            }
         })
     }
 
@@ -223,7 +239,7 @@ impl<M: Message> AnySlot for Slot<M> {
         match self.try_permit() {
             Ok(room) => self.open(packet, link, room).map_err(Undelivered::Refused),
             Err(SendError::Busy) => Err(Undelivered::Full(Box::new(packet))),
-            Err(e) => Err(Undelivered::Refused(refused(e))),
+            Err(e) => Err(Undelivered::Refused(packet.refused(refused(e)))),
         }
     }
 
@@ -240,16 +256,25 @@ impl<M: Message> Slot<M> {
         room: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<(), Refusal> {
         if packet.kind != M::KIND_ID {
-            return Err(Refusal::NotSent(format!("the message is of another kind than the actor's ({})", M::KIND)));
+            let why = format!("the message is of another kind than the actor's ({})", M::KIND);
+            return Err(packet.refused(Refusal::NotSent(why)));
         }
         // Before decoding: what is going to be refused must not take its reply ports along.
-        self.admits(packet.to).map_err(Refusal::Moved)?;
-        let msg = decode_crossing(packet.arrived, link).map_err(|e| Refusal::NotSent(e.to_string()))?;
-        match self.put_at(packet.to, Mail::new(msg, room).with(packet.toll)) {
-            Ok(()) => Ok(()),
-            Err(now) if now == packet.to => Err(Refusal::Gone),
-            Err(now) => Err(Refusal::Moved(now)),
+        if let Err(now) = self.admits(packet.to) {
+            return Err(packet.refused(Refusal::Moved(now)));
         }
+        let Packet { to, arrived, toll, .. } = packet;
+        let msg = match decode_crossing(arrived, link) {
+            Ok(msg) => msg,
+            Err(e) => {
+                forgive(toll);
+                return Err(Refusal::NotSent(e.to_string()));
+            }
+        };
+        self.put_at(to, Mail::new(msg, room).with(toll)).map_err(|(now, mail)| {
+            mail.forgive();
+            if now == to { Refusal::Gone } else { Refusal::Moved(now) }
+        })
     }
 }
 

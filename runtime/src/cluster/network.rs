@@ -30,7 +30,8 @@ pub struct NetworkOptions {
     #[serde(with = "humantime_serde")]
     pub retry: Duration,
     /// How long a message waits for a lane that is being made, or for its actor to begin anew on another node; then its
-    /// sender is told that it wasn't sent. Longer than a lease. Default 10 s.
+    /// sender is told that it wasn't sent. So long at most it also waits for those of its sender that are still on the way to
+    /// where the actor was; then it goes ahead of them, and they are lost. Longer than a lease. Default 10 s.
     #[serde(with = "humantime_serde")]
     pub parked: Duration,
     /// Bounds and batches of each lane.
@@ -310,6 +311,10 @@ impl Routes for Inner {
             return Some(self.inward.clone());
         }
         Some(self.acquaint(node))
+    }
+
+    fn peers(&self) -> Vec<Arc<Peer>> {
+        Inner::peers(self).values().map(|known| known.peer.clone()).collect()
     }
 
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr> {

@@ -1,13 +1,16 @@
 //! The sending half: channels, and what may be on the way in them.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use super::LaneOptions;
-use crate::actor::{ActorAddr, KindId, Refusal};
+use crate::actor::{ActorAddr, KindId, Parcel, Refusal};
+use crate::id::ActorId;
 
 /// Why nothing can be sent just now.
 #[derive(Debug)]
@@ -40,6 +43,41 @@ struct State {
     used: bool,
     /// It has been opened on the bulk connection too.
     bulk: bool,
+    /// What was sent and isn't known to have been taken, oldest first. Messages are taken in the order in which they were
+    /// sent; a refusal says which message it means.
+    kept: VecDeque<Kept>,
+    parting: Option<Parting>,
+}
+
+struct Kept {
+    seq: u32,
+    parcel: Parcel,
+}
+
+/// The actor is known to be elsewhere, and what is on the way isn't known to have been taken or refused.
+#[derive(Clone, Copy)]
+enum Parting {
+    Until(Instant),
+    /// It took too long: later messages went ahead, so that earlier ones must not follow.
+    Over,
+}
+
+/// Whether those who send to an actor that has moved may follow it.
+pub(super) enum Left {
+    /// All that went this way has been dealt with.
+    All,
+    /// Not yet; ask again at this time at the latest.
+    Not(Instant),
+}
+
+/// What became of a refusal.
+pub(super) enum Refused {
+    /// These follow the actor, in this order: what was refused, and all that was sent after it and will be refused as well.
+    Follow(Vec<Parcel>),
+    /// Nothing follows: who asked is told.
+    Tell,
+    /// It has followed already.
+    Nothing,
 }
 
 /// A place in a channel: its number there, and whether the bulk connection must hear of the channel first.
@@ -50,14 +88,14 @@ pub(super) struct Place {
 
 impl Channel {
     /// Takes the room for a message and sends it with `send`, which is called while nobody else can be given a place: the
-    /// order of places is the order of sending.
+    /// order of places is the order of sending. It gives the message back, to be kept until it has been taken.
     pub fn send(
         &self,
         bytes: u64,
         bulk: bool,
         window: &Window,
         options: &LaneOptions,
-        send: impl FnOnce(Place),
+        send: impl FnOnce(Place) -> Parcel,
     ) -> Result<(), Hindrance> {
         let mut state = self.lock();
         if let Some(refusal) = &state.over {
@@ -77,7 +115,8 @@ impl Channel {
         state.bytes += bytes;
         state.used = true;
         state.bulk |= bulk;
-        send(Place { seq, open_bulk });
+        let parcel = send(Place { seq, open_bulk });
+        state.kept.push_back(Kept { seq, parcel });
         Ok(())
     }
 
@@ -85,13 +124,55 @@ impl Channel {
         let mut state = self.lock();
         state.messages = state.messages.saturating_sub(messages);
         state.bytes = state.bytes.saturating_sub(bytes);
+        let taken = state.kept.len().min(messages as usize);
+        let taken: Vec<Kept> = state.kept.drain(..taken).collect();
         drop(state);
         self.freed.notify_waiters();
+        // Outside the lock: there may be many, and large ones.
+        drop(taken);
     }
 
-    fn end(&self, why: Refusal) {
-        self.lock().over = Some(why);
+    /// Message `seq` was refused, because the actor is at `now` if that is known. Room that it took is given back.
+    pub fn refused(&self, seq: u32, why: &Refusal, now: Option<ActorAddr>, window: &Window) -> Refused {
+        let mut state = self.lock();
+        let Some(at) = state.kept.iter().position(|kept| kept.seq == seq) else { return Refused::Nothing };
+        let follow = now.filter(|_| !matches!(state.parting, Some(Parting::Over)));
+        let refused: Vec<Kept> = match follow {
+            Some(_) => state.kept.drain(at..).collect(),
+            None => state.kept.remove(at).into_iter().collect(),
+        };
+        let bytes = refused.iter().map(|kept| kept.parcel.len() as u64).sum();
+        state.messages = state.messages.saturating_sub(u32::try_from(refused.len()).unwrap_or(u32::MAX));
+        state.bytes = state.bytes.saturating_sub(bytes);
+        // What concerns the actor concerns all that follow; but a service may come up yet.
+        match (now, why) {
+            (Some(now), _) => state.over = Some(Refusal::Moved(now)),
+            (None, Refusal::Gone) if !self.to.is_service() => state.over = Some(Refusal::Gone),
+            _ => {}
+        }
+        drop(state);
+        window.give(bytes);
         self.freed.notify_waiters();
+        match follow {
+            Some(_) => Refused::Follow(refused.into_iter().map(|kept| kept.parcel).collect()),
+            None => Refused::Tell,
+        }
+    }
+
+    /// Whether senders may go to where the actor is now without overtaking what they sent here. After so much patience they
+    /// may in any case, and what is refused here from then on is lost.
+    pub fn left(&self, patience: Duration) -> Left {
+        let mut state = self.lock();
+        if state.over.is_some() || state.kept.is_empty() {
+            return Left::All;
+        }
+        match *state.parting.get_or_insert_with(|| Parting::Until(Instant::now() + patience)) {
+            Parting::Until(until) if Instant::now() < until => Left::Not(until),
+            _ => {
+                state.parting = Some(Parting::Over);
+                Left::All
+            }
+        }
     }
 
     /// Closes it if nothing was sent since the last look and nothing is on the way.
@@ -153,7 +234,8 @@ pub(super) struct Channels(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     last: u32,
-    by_actor: HashMap<(ActorAddr, KindId), Arc<Channel>>,
+    /// To its lives, which are one as a rule.
+    by_actor: HashMap<ActorId, Vec<Arc<Channel>>>,
     by_id: HashMap<u32, Arc<Channel>>,
 }
 
@@ -161,13 +243,14 @@ impl Channels {
     /// The channel to an actor. `open` is called for a new one, before anybody can send in it.
     pub fn get(&self, to: ActorAddr, kind: KindId, open: impl FnOnce(&Channel)) -> Arc<Channel> {
         let mut table = self.lock();
-        if let Some(channel) = table.by_actor.get(&(to, kind)) {
+        let known = table.by_actor.get(&to.actor).into_iter().flatten();
+        if let Some(channel) = known.clone().find(|channel| channel.to == to && channel.kind == kind) {
             return channel.clone();
         }
         table.last = table.last.wrapping_add(1);
         let fresh = Channel { id: table.last, to, kind, state: Mutex::default(), freed: Notify::new() };
         let channel = Arc::new(fresh);
-        table.by_actor.insert((to, kind), channel.clone());
+        table.by_actor.entry(to.actor).or_default().push(channel.clone());
         table.by_id.insert(channel.id, channel.clone());
         open(&channel);
         channel
@@ -180,21 +263,18 @@ impl Channels {
         window.give(bytes);
     }
 
-    /// A message was refused. What concerns the actor concerns all that follow.
-    pub fn refused(&self, channel: u32, why: &Refusal) {
-        let for_good = matches!(why, Refusal::Gone | Refusal::Moved(_));
-        if let Some(channel) = self.find(channel).filter(|_| for_good) {
-            channel.end(why.clone());
-        }
-    }
-
     /// Closes what is idle; gives the numbers.
     pub fn sweep(&self) -> Vec<u32> {
         let mut table = self.lock();
         let idle: Vec<Arc<Channel>> = table.by_id.values().filter(|channel| channel.close_if_idle()).cloned().collect();
         for channel in &idle {
             table.by_id.remove(&channel.id);
-            table.by_actor.remove(&(channel.to, channel.kind));
+            if let Entry::Occupied(mut of_actor) = table.by_actor.entry(channel.to.actor) {
+                of_actor.get_mut().retain(|other| other.id != channel.id);
+                if of_actor.get().is_empty() {
+                    of_actor.remove();
+                }
+            }
         }
         idle.iter().map(|channel| channel.id).collect()
     }
@@ -204,7 +284,12 @@ impl Channels {
         self.lock().by_id.len()
     }
 
-    fn find(&self, channel: u32) -> Option<Arc<Channel>> {
+    /// The channels to lives of an actor.
+    pub fn of(&self, actor: ActorId) -> Vec<Arc<Channel>> {
+        self.lock().by_actor.get(&actor).cloned().unwrap_or_default()
+    }
+
+    pub fn find(&self, channel: u32) -> Option<Arc<Channel>> {
         self.lock().by_id.get(&channel).cloned()
     }
 

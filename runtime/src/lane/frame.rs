@@ -3,7 +3,7 @@
 //! `len u32 | crc32c u32 | kind u8 | flags u8 | 0 u16 | channel u32 | seq u32 | head u32 | port u64 | body`, little endian.
 //! The checksum is over all but itself. What `seq`, `head` and `port` mean depends on the kind.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 use super::LaneError;
 
@@ -21,15 +21,17 @@ pub(super) enum Kind {
     Answer = 3,
     /// There will be no answer.
     NoAnswer = 4,
-    /// A message was refused; the body says why, `port` which question was in it.
+    /// Message `seq` of a channel was refused; the body says why, `port` which question was in it. No credit is given for it.
     Refused = 5,
     /// `seq` messages of a channel were taken, of `port` bytes together.
     Credit = 6,
-    /// A large message or answer begins; the body is its length, and it follows in chunks.
+    /// A message or answer of more than one chunk begins; the body is its length, and it follows in chunks.
     Begin = 7,
     Chunk = 8,
     /// A channel that nothing is on the way in ends.
     Close = 9,
+    /// What has been taken is to be reported now.
+    Settle = 10,
 }
 
 /// Of [`Kind::Begin`]: it is an answer.
@@ -51,7 +53,7 @@ impl Header {
     }
 
     /// Appends the header of a frame with this body.
-    pub fn put(&self, out: &mut BytesMut, body: &[&[u8]]) {
+    pub fn put(&self, out: &mut impl BufMut, body: &[&[u8]]) {
         let len: usize = body.iter().map(|part| part.len()).sum();
         let mut fields = [0; HEADER];
         let mut rest = &mut fields[..];
@@ -107,7 +109,7 @@ fn checksum(fields: &[u8; HEADER]) -> u32 {
 }
 
 fn kind(byte: u8) -> Result<Kind, LaneError> {
-    use Kind::{Answer, Begin, Chunk, Close, Credit, Deliver, NoAnswer, Open, Refused};
-    let all = [Open, Deliver, Answer, NoAnswer, Refused, Credit, Begin, Chunk, Close];
+    use Kind::{Answer, Begin, Chunk, Close, Credit, Deliver, NoAnswer, Open, Refused, Settle};
+    let all = [Open, Deliver, Answer, NoAnswer, Refused, Credit, Begin, Chunk, Close, Settle];
     all.into_iter().find(|kind| *kind as u8 == byte).ok_or(LaneError::Protocol("a frame of an unknown kind"))
 }

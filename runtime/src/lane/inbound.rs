@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::mpsc::UnboundedSender;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::frame::{Header, Kind};
-use super::writer::{Body, Out};
+use super::outbox::Outbox;
 use super::{LaneError, LaneOptions};
 use crate::actor::{
     ActorAddr, AnySlot, Arrived, Home, KindId, Link, Packet, PortToken, Refusal, Tally, Toll, Undelivered,
@@ -26,7 +25,7 @@ pub(super) struct Inbound {
     link: Weak<dyn Link>,
     home: Home,
     options: LaneOptions,
-    out: UnboundedSender<Out>,
+    out: Arc<Outbox>,
     ended: CancellationToken,
     tasks: TaskTracker,
     destinations: Mutex<HashMap<u32, Arc<Destination>>>,
@@ -38,8 +37,6 @@ pub(super) struct Inbound {
 struct Owed {
     to: Mutex<Vec<Arc<Destination>>>,
     bytes: AtomicU64,
-    /// The writer has been told.
-    due: AtomicBool,
 }
 
 /// Where a channel of the other node leads.
@@ -59,10 +56,18 @@ struct Destination {
 struct Order {
     next: u32,
     /// Came over one connection before what precedes them came over the other.
-    early: BTreeMap<u32, (Packet, PortToken)>,
+    early: BTreeMap<u32, Waiting>,
     /// Wait for room in the mailbox.
-    full: VecDeque<(Packet, PortToken)>,
+    full: VecDeque<Waiting>,
     draining: bool,
+}
+
+/// A message that isn't in its mailbox yet.
+struct Waiting {
+    packet: Packet,
+    seq: u32,
+    /// Who asks, if it is a question.
+    port: PortToken,
 }
 
 /// What an inbound half is made with.
@@ -70,7 +75,7 @@ pub(super) struct Setup {
     pub link: Weak<dyn Link>,
     pub home: Home,
     pub options: LaneOptions,
-    pub out: UnboundedSender<Out>,
+    pub out: Arc<Outbox>,
     pub ended: CancellationToken,
     pub tasks: TaskTracker,
 }
@@ -112,7 +117,10 @@ impl Inbound {
     }
 
     pub fn close(&self, channel: u32) {
-        lock(&self.destinations).remove(&channel);
+        let closed = lock(&self.destinations).remove(&channel);
+        if let Some(destination) = closed {
+            destination.empty();
+        }
     }
 
     /// Message `header.seq` of its channel has arrived.
@@ -128,57 +136,49 @@ impl Inbound {
         let toll = Some(Toll::new(destination.clone(), bytes));
         let packet = Packet { to: destination.to, kind: destination.kind, arrived, toll };
         let Some(link) = self.link.upgrade() else { return Err(LaneError::Ended) };
-        self.in_order(&destination, header, packet, &link)
+        self.in_order(&destination, Waiting { packet, seq: header.seq, port: PortToken(header.port) }, &link)
     }
 
     fn in_order(
         &self,
         destination: &Arc<Destination>,
-        header: Header,
-        packet: Packet,
+        message: Waiting,
         link: &Arc<dyn Link>,
     ) -> Result<(), LaneError> {
-        let port = PortToken(header.port);
         let mut order = lock(&destination.order);
-        if header.seq != order.next {
-            if order.early.len() >= self.options.channel_messages as usize {
-                return Err(LaneError::Protocol("more messages than the channel has room for"));
-            }
-            order.early.insert(header.seq, (packet, port));
+        if order.early.len() + order.full.len() > self.options.channel_messages as usize {
+            return Err(LaneError::Protocol("more messages than the channel has room for"));
+        }
+        if message.seq != order.next {
+            order.early.insert(message.seq, message);
             return Ok(());
         }
-        let mut next = Some((packet, port));
-        while let Some((packet, port)) = next {
+        let mut next = Some(message);
+        while let Some(message) = next {
             order.next = order.next.wrapping_add(1);
-            self.hand_over(destination, &mut order, packet, port, link);
+            self.hand_over(destination, &mut order, message, link);
             let seq = order.next;
             next = order.early.remove(&seq);
         }
         Ok(())
     }
 
-    fn hand_over(
-        &self,
-        destination: &Arc<Destination>,
-        order: &mut Order,
-        packet: Packet,
-        port: PortToken,
-        link: &Arc<dyn Link>,
-    ) {
+    fn hand_over(&self, destination: &Arc<Destination>, order: &mut Order, message: Waiting, link: &Arc<dyn Link>) {
+        let Waiting { packet, seq, port } = message;
         // A service may have come up since it was first asked for.
         let service = || self.home.find(destination.to).filter(|_| destination.to.is_service());
         let Some(slot) = destination.slot.clone().or_else(service) else {
-            return self.refuse(destination, port, &Refusal::Gone);
+            return self.refuse(destination, seq, port, &packet.refused(Refusal::Gone));
         };
         let full = match order.draining {
             true => packet,
             false => match slot.try_deliver(packet, link) {
                 Ok(()) => return,
                 Err(Undelivered::Full(packet)) => *packet,
-                Err(Undelivered::Refused(refusal)) => return self.refuse(destination, port, &refusal),
+                Err(Undelivered::Refused(refusal)) => return self.refuse(destination, seq, port, &refusal),
             },
         };
-        order.full.push_back((full, port));
+        order.full.push_back(Waiting { packet: full, seq, port });
         if !std::mem::replace(&mut order.draining, true) {
             let (destination, link) = (destination.clone(), link.clone());
             let (ended, inbound) = (self.ended.clone(), self.me.clone());
@@ -192,20 +192,22 @@ impl Inbound {
         }
     }
 
-    fn refuse(&self, destination: &Destination, port: PortToken, why: &Refusal) {
+    fn refuse(&self, destination: &Destination, seq: u32, port: PortToken, why: &Refusal) {
         tracing::debug!(to = %destination.to, ?why, "a message from another node is refused");
-        let header = Header { channel: destination.channel, port: port.0, ..Header::new(Kind::Refused) };
+        let header = Header { channel: destination.channel, seq, port: port.0, ..Header::new(Kind::Refused) };
         match codec::encode(why) {
-            Ok(bytes) => drop(self.out.send(Out::Frame(header, Body::of(bytes)))),
+            Ok(bytes) => {
+                self.out.put(header, &[&bytes]);
+                self.out.flush();
+            }
             Err(e) => tracing::warn!(error = %e, "a refusal could not be encoded"),
         }
     }
 
-    /// Writes what has been taken since it was last said.
-    pub fn put_credits(&self, out: &mut BytesMut) {
-        self.owed.due.store(false, Ordering::Release);
+    /// Says what has been taken since it was last said, and to whom.
+    fn put_credits(&self, out: &mut Vec<u8>) -> Vec<Arc<Destination>> {
         let owed = std::mem::take(&mut *lock(&self.owed.to));
-        for destination in owed {
+        for destination in &owed {
             // In this order: what is taken from here on lists the destination again.
             destination.listed.store(false, Ordering::Release);
             let messages = destination.messages.swap(0, Ordering::AcqRel);
@@ -213,10 +215,12 @@ impl Inbound {
             self.owed.bytes.fetch_sub(bytes, Ordering::AcqRel);
             let header =
                 Header { channel: destination.channel, seq: messages, port: bytes, ..Header::new(Kind::Credit) };
-            if messages > 0 {
+            // Either may lag behind the other.
+            if messages > 0 || bytes > 0 {
                 header.put(out, &[]);
             }
         }
+        owed
     }
 
     /// Reports what is owed though it isn't much.
@@ -229,18 +233,17 @@ impl Inbound {
     /// The lane has ended: nothing that waits here will be delivered.
     pub fn end(&self) {
         let destinations = std::mem::take(&mut *lock(&self.destinations));
-        for destination in destinations.into_values() {
-            let order = std::mem::take(&mut *lock(&destination.order));
-            drop(order);
-        }
-        lock(&self.owed.to).clear();
+        destinations.into_values().for_each(|destination| destination.empty());
+        let owed = std::mem::take(&mut *lock(&self.owed.to));
+        drop(owed);
     }
 
     fn credits_are_due(&self) {
-        if !self.owed.due.swap(true, Ordering::AcqRel) {
-            // The writer may have ended, and the lane with it.
-            let _ = self.out.send(Out::Credits);
-        }
+        let mut told = Vec::new();
+        self.out.put_with(|out| told = self.put_credits(out));
+        self.out.flush();
+        // Not before: a channel that ends here may be the last to hold an actor's messages, and those pay when they go.
+        drop(told);
     }
 }
 
@@ -253,21 +256,30 @@ async fn drain(destination: Arc<Destination>, slot: Arc<dyn AnySlot>, link: Arc<
             order.draining = next.is_some();
             next
         };
-        let Some((packet, port)) = next else { return };
+        let Some(Waiting { packet, seq, port }) = next else { return };
         if let Err(refusal) = slot.clone().deliver(packet, &link, PATIENCE).await
             && let Some(inbound) = inbound.upgrade()
         {
-            inbound.refuse(&destination, port, &refusal);
+            inbound.refuse(&destination, seq, port, &refusal);
         }
+    }
+}
+
+impl Destination {
+    /// Lets go of what waits; each message holds the destination that it waits in.
+    fn empty(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.order));
+        drop(waiting);
     }
 }
 
 impl Tally for Destination {
     fn taken(self: Arc<Self>, bytes: u32) {
         let Some(inbound) = self.inbound.upgrade() else { return };
-        let messages = self.messages.fetch_add(1, Ordering::AcqRel) + 1;
-        let here = self.bytes.fetch_add(u64::from(bytes), Ordering::AcqRel) + u64::from(bytes);
+        // The sum before its part, which is taken from it when it is reported.
         let all = inbound.owed.bytes.fetch_add(u64::from(bytes), Ordering::AcqRel) + u64::from(bytes);
+        let here = self.bytes.fetch_add(u64::from(bytes), Ordering::AcqRel) + u64::from(bytes);
+        let messages = self.messages.fetch_add(1, Ordering::AcqRel) + 1;
         let options = &inbound.options;
         let due = messages >= (options.channel_messages / 4).max(1)
             || here >= options.channel_bytes.as_u64() / 4

@@ -10,13 +10,16 @@
 //! *takes* a message, not when it arrives. So a slow actor holds up those who send to it and nobody else, and what both
 //! nodes hold for each other has a limit.
 //!
-//! A frame has a checksum; one that doesn't hold ends the lane. A message for a life of an actor that is over comes back
-//! as a refusal: the question in it is told so, and the next message of that reference goes to where the actor is now.
+//! A frame has a checksum; one that doesn't hold ends the lane. A message is kept until the actor has taken it, because it
+//! may be for a life of that actor that is over: then it is refused, and follows the actor to where it is now, before anything
+//! that its sender sends later.
 
 mod channel;
 mod error;
+mod forward;
 mod frame;
 mod inbound;
+mod outbox;
 mod peer;
 mod reader;
 mod session;
@@ -50,7 +53,7 @@ pub struct LaneOptions {
     pub max_message: ByteSize,
     /// Messages from this size on take the bulk connection. Default 32 KiB.
     pub bulk_from: ByteSize,
-    /// Piece of a large message after which the next one has its turn. Default 512 KiB.
+    /// Piece of a large message after which the next one has its turn; what isn't larger goes whole. Default 512 KiB.
     pub chunk: ByteSize,
     /// How often channels that nothing goes through are looked for; after two such looks one is closed. Default 5 s.
     #[serde(with = "humantime_serde")]

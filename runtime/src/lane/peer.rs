@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::forward::{Forwarding, Lives};
 use super::session::Session;
 use super::{LaneError, LaneOptions};
 use crate::actor::{ActorAddr, Home, KindId, Link, Message, Parcel, PortTable, PortToken, Ref, Refusal, System};
@@ -22,11 +23,13 @@ pub struct Peer {
     /// A lane was made or an actor has moved.
     changed: Notify,
     parking: Semaphore,
+    /// What was refused there, because its actor had moved, and isn't where that is now.
+    pub(super) forwarding: Forwarding,
     /// Finds the way to nodes other than this one, for references that came from here.
     routes: Option<Weak<dyn Routes>>,
-    /// How long a message waits for a lane, or for its actor to begin anew elsewhere.
-    parked: Duration,
-    me: Weak<Self>,
+    /// How long a message waits for a lane, or for its actor to begin anew elsewhere, or for those that went before it.
+    pub(super) parked: Duration,
+    pub(super) me: Weak<Self>,
 }
 
 #[derive(Clone)]
@@ -38,6 +41,9 @@ struct Lane {
 /// Knows the ways to nodes, and where actors have gone.
 pub(crate) trait Routes: Send + Sync {
     fn toward(&self, node: NodeId) -> Option<Arc<dyn Link>>;
+
+    /// The ways to all nodes that were ever known.
+    fn peers(&self) -> Vec<Arc<Peer>>;
 
     /// Where an actor is by now, if that isn't where this address says.
     fn moved(&self, from: ActorAddr) -> Option<ActorAddr>;
@@ -65,6 +71,7 @@ impl Peer {
             lane: RwLock::default(),
             changed: Notify::new(),
             parking: Semaphore::new(PARKING_LOTS),
+            forwarding: Forwarding::default(),
             routes,
             parked,
             me: me.clone(),
@@ -83,8 +90,7 @@ impl Peer {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let link: Weak<dyn Link> = self.me.clone();
-        let (session, ended) = Session::start(interactive, bulk, link, self.home.clone(), options);
+        let (session, ended) = Session::start(interactive, bulk, self.me.clone(), self.home.clone(), options);
         let lane = Lane { incarnation, session: session.clone() };
         let before = self.lane.write().unwrap_or_else(PoisonError::into_inner).replace(lane);
         self.changed.notify_waiters();
@@ -128,7 +134,17 @@ impl Peer {
         self.changed.notify_waiters();
     }
 
-    fn routes(&self) -> Option<Arc<dyn Routes>> {
+    /// Where an actor of that node is that has refused a message, if it is anywhere.
+    pub(super) fn now_at(&self, from: ActorAddr, why: &Refusal) -> Option<ActorAddr> {
+        match why {
+            Refusal::Moved(now) => Some(*now),
+            Refusal::Gone => self.routes().and_then(|routes| routes.moved(from)),
+            Refusal::Busy | Refusal::NotSent(_) => None,
+        }
+        .filter(|now| now.follows(&from))
+    }
+
+    pub(super) fn routes(&self) -> Option<Arc<dyn Routes>> {
         self.routes.as_ref()?.upgrade()
     }
 
@@ -182,7 +198,6 @@ impl Peer {
         }
     }
 
-    #[cfg(test)]
     pub(super) fn session(&self) -> Option<Arc<Session>> {
         self.lane.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(|lane| lane.session.clone())
     }
@@ -210,18 +225,28 @@ impl Drop for InUse<'_> {
 impl Link for Peer {
     fn deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> BoxFuture<'_, Result<(), Refusal>> {
         Box::pin(async move {
-            match self.elsewhere(to) {
-                Some(link) => link?.deliver(to, kind, parcel).await,
-                None => self.wait_for_way(to).await?.send(to, kind, parcel).await,
+            if let Some(link) = self.elsewhere(to) {
+                self.home.ports().redirect(parcel.port, to.node);
+                return link?.deliver(to, kind, parcel).await;
             }
+            self.wait_for_way(to).await?.send(to, kind, parcel).await
         })
     }
 
     fn try_deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
-        match self.elsewhere(to) {
-            Some(link) => link?.try_deliver(to, kind, parcel),
-            None => self.way(to)?.try_send(to, kind, parcel),
+        if let Some(link) = self.elsewhere(to) {
+            self.home.ports().redirect(parcel.port, to.node);
+            return link?.try_deliver(to, kind, parcel);
         }
+        self.way(to)?.try_send(to, kind, parcel)
+    }
+
+    fn part(&self, now: ActorAddr) -> BoxFuture<'_, ()> {
+        Box::pin(self.settled(Lives::before(now)))
+    }
+
+    fn has_parted(&self, now: ActorAddr) -> bool {
+        self.behind(&Lives::before(now)).is_none()
     }
 
     fn answer(&self, port: PortToken, answer: Option<Parcel>) {

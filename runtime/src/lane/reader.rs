@@ -14,12 +14,14 @@ use super::session::Session;
 const READ: usize = 128 << 10;
 /// What one read is given. TLS fills the whole of it with zeros first, and brings 16 KiB at most.
 const AT_ONCE: usize = 16 << 10;
+/// After so many bytes that came without a wait, others have their turn.
+const AT_A_STRETCH: usize = 256 << 10;
 /// Large messages that one node may have in progress here.
 const IN_PROGRESS: usize = 4096;
 
 /// Reads frames until the connection ends, which is always an error.
 pub(super) async fn read<R: AsyncRead + Unpin>(io: R, session: Arc<Session>) -> Result<(), LaneError> {
-    let mut frames = Frames { io, buffer: BytesMut::with_capacity(2 * READ) };
+    let mut frames = Frames { io, buffer: BytesMut::with_capacity(2 * READ), stretch: 0 };
     let mut large = Assembly { max: session.max_message(), in_progress: HashMap::new() };
     loop {
         let announced = frames.header().await?;
@@ -41,6 +43,8 @@ pub(super) async fn read<R: AsyncRead + Unpin>(io: R, session: Arc<Session>) -> 
 struct Frames<R> {
     io: R,
     buffer: BytesMut,
+    /// Bytes since the last pause.
+    stretch: usize,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
@@ -66,9 +70,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let end = from + announced.len;
         while target.len() < end {
             let missing = (end - target.len()).min(AT_ONCE);
-            if self.io.read_buf(&mut (&mut *target).limit(missing)).await? == 0 {
-                return Err(LaneError::Closed);
-            }
+            let came = self.io.read_buf(&mut (&mut *target).limit(missing)).await?;
+            self.came(came).await?;
         }
         announced.check(&target[from..])
     }
@@ -78,9 +81,21 @@ impl<R: AsyncRead + Unpin> Frames<R> {
             self.buffer.reserve((bytes - self.buffer.len()).max(READ));
         }
         while self.buffer.len() < bytes {
-            if self.io.read_buf(&mut (&mut self.buffer).limit(AT_ONCE)).await? == 0 {
-                return Err(LaneError::Closed);
-            }
+            let came = self.io.read_buf(&mut (&mut self.buffer).limit(AT_ONCE)).await?;
+            self.came(came).await?;
+        }
+        Ok(())
+    }
+
+    /// So many bytes have been read. What is read ahead below TLS counts as no wait to tokio, so this does.
+    async fn came(&mut self, bytes: usize) -> Result<(), LaneError> {
+        if bytes == 0 {
+            return Err(LaneError::Closed);
+        }
+        self.stretch += bytes;
+        if self.stretch >= AT_A_STRETCH {
+            self.stretch = 0;
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

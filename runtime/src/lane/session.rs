@@ -1,6 +1,7 @@
 //! One pair of connections, from its opening to its end.
 
 use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -9,23 +10,25 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::channel::{Channel, Channels, Hindrance, Window};
+use super::channel::{Channel, Channels, Hindrance, Left, Refused, Window};
+use super::forward::Lives;
 use super::frame::{Header, Kind};
 use super::inbound::{Inbound, Setup};
+use super::outbox::Outbox;
 use super::reader::read;
-use super::writer::{Body, Out, write_bulk, write_interactive};
-use super::{LaneError, LaneOptions};
+use super::writer::{Body, Out, write_bulk};
+use super::{LaneError, LaneOptions, Peer};
 use crate::actor::{ActorAddr, Arrived, Home, KindId, Link, Parcel, PortToken, Refusal};
 use crate::codec;
 
 pub(super) struct Session {
     options: LaneOptions,
-    interactive: UnboundedSender<Out>,
+    interactive: Arc<Outbox>,
     bulk: UnboundedSender<Out>,
     channels: Channels,
     window: Window,
     inbound: Arc<Inbound>,
-    link: Weak<dyn Link>,
+    peer: Weak<Peer>,
     ended: CancellationToken,
 }
 
@@ -34,17 +37,19 @@ impl Session {
     pub fn start<S>(
         interactive: S,
         bulk: S,
-        link: Weak<dyn Link>,
+        peer: Weak<Peer>,
         home: Home,
         options: &LaneOptions,
     ) -> (Arc<Self>, impl Future<Output = LaneError> + Send + use<S>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let ((out, queue), (bulk_out, bulk_queue)) = (queue(), queue());
+        let (bulk_out, bulk_queue) = queue();
+        let (read_half, write_half) = tokio::io::split(interactive);
+        let out = Outbox::new(write_half);
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
         let inbound = Inbound::new(Setup {
-            link: link.clone(),
+            link: peer.clone(),
             home,
             options: options.clone(),
             out: out.clone(),
@@ -53,15 +58,14 @@ impl Session {
         });
         let session = Arc::new(Self {
             options: options.clone(),
-            interactive: out,
+            interactive: out.clone(),
             bulk: bulk_out,
             channels: Channels::default(),
             window: Window::new(options.window.as_u64()),
             inbound: inbound.clone(),
-            link,
+            peer,
             ended: ended.clone(),
         });
-        let (read_half, write_half) = tokio::io::split(interactive);
         let (bulk_read, bulk_write) = tokio::io::split(bulk);
         let chunk = usize::try_from(options.chunk.as_u64()).unwrap_or(usize::MAX).max(4096);
         // Each in a task of its own: they run side by side. All end with the lane, whoever ends it.
@@ -75,14 +79,15 @@ impl Session {
             })
         };
         let running = [
-            until(Box::pin(write_interactive(write_half, queue, inbound.clone()))),
+            until(Box::pin(out.write())),
             until(Box::pin(write_bulk(bulk_write, bulk_queue, chunk))),
             until(Box::pin(read(read_half, session.clone()))),
             until(Box::pin(read(bulk_read, session.clone()))),
             until(Box::pin(sweep(session.clone()))),
         ];
         tasks.close();
-        let end = async move {
+        // In a task of its own: it cleans up, whether or not somebody waits for the end.
+        let end = tokio::spawn(async move {
             let (why, ..) = futures::future::select_all(running).await;
             ended.cancel();
             tasks.wait().await;
@@ -92,8 +97,8 @@ impl Session {
                 Ok(Ok(())) => LaneError::Ended,
                 Err(e) => LaneError::Io(std::io::Error::other(e)),
             }
-        };
-        (session, end)
+        });
+        (session, async { end.await.unwrap_or_else(|e| LaneError::Io(std::io::Error::other(e))) })
     }
 
     pub fn end(&self) {
@@ -151,7 +156,10 @@ impl Session {
             return Err(lost());
         }
         let mut failed = None;
-        let channel = self.channels.get(to, kind, |channel| failed = open(&self.interactive, channel).err());
+        let channel = self.channels.get(to, kind, |channel| match opening(channel) {
+            Ok((header, body)) => self.interactive.put(header, &[&body]),
+            Err(why) => failed = Some(why),
+        });
         match failed {
             None => Ok(channel),
             Some(why) => Err(why),
@@ -166,23 +174,40 @@ impl Session {
             return Err(Hindrance::Refused(Refusal::NotSent(why)));
         }
         let bulk = len as u64 >= self.options.bulk_from.as_u64() && len > 0;
-        channel.send(len as u64, bulk, &self.window, &self.options, |place| {
-            let Parcel { head, attached, port } = parcel.take().unwrap_or_default();
+        let sent = channel.send(len as u64, bulk, &self.window, &self.options, |place| {
+            let parcel = parcel.take().unwrap_or_default();
             let header = Header {
                 channel: channel.id,
                 seq: place.seq,
-                head: u32::try_from(head.len()).unwrap_or(u32::MAX),
-                port: port.0,
+                head: u32::try_from(parcel.head.len()).unwrap_or(u32::MAX),
+                port: parcel.port.0,
                 ..Header::new(Kind::Deliver)
             };
-            let out = if bulk { &self.bulk } else { &self.interactive };
-            if place.open_bulk {
-                // The other connection may be behind. It was encoded before, so it can be again.
-                let _ = open(out, channel);
+            // The other connection may be behind. It was encoded before, so it can be again.
+            if place.open_bulk
+                && let Ok((header, body)) = opening(channel)
+            {
+                let _ = self.bulk.send(Out(header, Body::of(body)));
             }
+            self.put(bulk, header, &parcel);
+            parcel
+        });
+        if sent.is_ok() {
+            self.interactive.flush();
+        }
+        sent
+    }
+
+    /// Hands a message or an answer to one of the writers; what is for the interactive one must be flushed afterwards.
+    fn put(&self, bulk: bool, header: Header, parcel: &Parcel) {
+        if bulk {
             // A queue whose reader has ended belongs to a lane that is ending: its senders hear of it by their ports.
-            let _ = out.send(Out::Frame(header, Body { head, attached }));
-        })
+            let _ = self.bulk.send(Out(header, Body { head: parcel.head.clone(), attached: parcel.attached.clone() }));
+        } else {
+            let parts: Vec<&[u8]> =
+                std::iter::once(&parcel.head).chain(&parcel.attached).map(|part| &part[..]).collect();
+            self.interactive.put(header, &parts);
+        }
     }
 
     pub fn answer(&self, port: PortToken, answer: Option<Parcel>) {
@@ -197,13 +222,48 @@ impl Session {
         }
         let head = u32::try_from(parcel.head.len()).unwrap_or(u32::MAX);
         let header = Header { head, port: port.0, ..Header::new(kind) };
-        let out = if len as u64 >= self.options.bulk_from.as_u64() { &self.bulk } else { &self.interactive };
-        let _ = out.send(Out::Frame(header, Body { head: parcel.head, attached: parcel.attached }));
+        let bulk = len as u64 >= self.options.bulk_from.as_u64();
+        self.put(bulk, header, &parcel);
+        if !bulk {
+            self.interactive.flush();
+        }
+    }
+
+    /// A channel to one of these lives in which something is on the way, and until when that is to be waited for.
+    pub fn behind(&self, lives: &Lives, patience: Duration) -> Option<(Arc<Channel>, Instant)> {
+        self.channels.of(lives.actor()).into_iter().filter(|channel| lives.has(&channel.to)).find_map(|channel| {
+            let Left::Not(until) = channel.left(patience) else { return None };
+            self.interactive.put(Header { channel: channel.id, ..Header::new(Kind::Settle) }, &[]);
+            self.interactive.flush();
+            Some((channel, until))
+        })
+    }
+
+    fn refused(&self, header: Header, why: Refusal) -> Result<(), LaneError> {
+        let peer = self.peer.upgrade().ok_or(LaneError::Ended)?;
+        // Of a channel that isn't there any more everything has been dealt with.
+        let Some(channel) = self.channels.find(header.channel) else { return Ok(()) };
+        let (mut tell, from) = (false, (channel.to, channel.kind));
+        let now = peer.now_at(channel.to, &why);
+        let refused = || match channel.refused(header.seq, &why, now, &self.window) {
+            Refused::Follow(parcels) => parcels,
+            Refused::Tell => {
+                tell = true;
+                Vec::new()
+            }
+            Refused::Nothing => Vec::new(),
+        };
+        peer.forward(from, now.unwrap_or(channel.to), refused);
+        if tell {
+            let why = now.map_or(why, Refusal::Moved);
+            peer.ports().refuse(PortToken(header.port), why);
+        }
+        Ok(())
     }
 
     /// A frame has come in over one of the connections.
     pub fn arrived(&self, header: Header, body: Bytes) -> Result<(), LaneError> {
-        let link = || self.link.upgrade().ok_or(LaneError::Ended);
+        let link = || -> Result<Arc<dyn Link>, LaneError> { Ok(self.peer.upgrade().ok_or(LaneError::Ended)?) };
         let port = PortToken(header.port);
         match header.kind {
             Kind::Open => self.inbound.open(header.channel, &body)?,
@@ -223,11 +283,8 @@ impl Session {
                     tracing::warn!(error = %e, "an answer from another node can't be read");
                 }
             }
-            Kind::Refused => {
-                let why: Refusal = codec::decode(&body)?;
-                self.channels.refused(header.channel, &why);
-                link()?.ports().refuse(port, why);
-            }
+            Kind::Refused => self.refused(header, codec::decode(&body)?)?,
+            Kind::Settle => self.inbound.settle(),
             Kind::Begin | Kind::Chunk => return Err(LaneError::Protocol("a piece where a whole was due")),
         }
         Ok(())
@@ -244,7 +301,7 @@ impl Session {
     }
 }
 
-/// A queue to a writer. What goes into it has been counted before: see [`Out`].
+/// A queue to the bulk writer. What goes into it has been counted before: see [`Out`].
 #[expect(
     clippy::disallowed_methods,
     reason = "the bounds are those of channels and window, in bytes as well as messages"
@@ -253,11 +310,10 @@ fn queue() -> (UnboundedSender<Out>, UnboundedReceiver<Out>) {
     mpsc::unbounded_channel()
 }
 
-fn open(out: &UnboundedSender<Out>, channel: &Channel) -> Result<(), Refusal> {
+/// The frame with which a channel begins.
+fn opening(channel: &Channel) -> Result<(Header, Vec<u8>), Refusal> {
     let body = codec::encode(&(channel.to, channel.kind)).map_err(|e| Refusal::NotSent(e.to_string()))?;
-    let header = Header { channel: channel.id, ..Header::new(Kind::Open) };
-    let _ = out.send(Out::Frame(header, Body::of(body)));
-    Ok(())
+    Ok((Header { channel: channel.id, ..Header::new(Kind::Open) }, body))
 }
 
 fn lost() -> Refusal {
@@ -271,7 +327,8 @@ async fn sweep(session: Arc<Session>) -> Result<(), LaneError> {
         session.inbound.settle();
         for channel in session.channels.sweep() {
             let header = Header { channel, ..Header::new(Kind::Close) };
-            let _ = session.interactive.send(Out::Frame(header, Body::default()));
+            session.interactive.put(header, &[]);
+            session.interactive.flush();
         }
     }
 }

@@ -1,30 +1,24 @@
-//! The tasks that write.
+//! The task that writes to the bulk connection: what fits a chunk goes whole, larger messages take turns.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::LaneError;
 use super::frame::{ANSWER, Header, Kind};
-use super::inbound::Inbound;
 
-/// Frames that are taken out of the queue at once.
-const BATCH: usize = 256;
-/// A body up to this size is copied beside others; a larger one is written from where it lies.
-const COPIED: usize = 16 << 10;
-/// What is gathered before it is written.
-const GATHERED: usize = 64 << 10;
+/// Bytes that are gathered before they are written.
+const GATHERED: usize = 256 << 10;
+/// Pieces that one write is given.
+const SLICES: usize = 64;
 
-/// Something to write. The queues have no bound of their own: what is in them has been counted already, messages by their
+/// Something to write. The queue has no bound of its own: what is in it has been counted already, messages by their
 /// channel and answers by the questions that were let in.
-pub(super) enum Out {
-    Frame(Header, Body),
-    /// Tell the other side what has been taken here.
-    Credits,
-}
+pub(super) struct Out(pub Header, pub Body);
 
 /// A body in the parts in which it lies in memory.
 #[derive(Default)]
@@ -42,52 +36,9 @@ impl Body {
         self.head.len() + self.attached.iter().map(Bytes::len).sum::<usize>()
     }
 
-    fn parts(&self) -> impl Iterator<Item = &Bytes> {
+    pub fn parts(&self) -> impl Iterator<Item = &Bytes> {
         std::iter::once(&self.head).chain(&self.attached)
     }
-}
-
-/// Writes whole frames, many at a time, until the queue is closed.
-pub(super) async fn write_interactive<W: AsyncWrite + Unpin>(
-    mut io: W,
-    mut queue: UnboundedReceiver<Out>,
-    inbound: Arc<Inbound>,
-) -> Result<(), LaneError> {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut gathered = BytesMut::with_capacity(2 * GATHERED);
-    while queue.recv_many(&mut batch, BATCH).await > 0 {
-        for out in batch.drain(..) {
-            match out {
-                Out::Credits => inbound.put_credits(&mut gathered),
-                Out::Frame(header, body) => put(&mut io, &mut gathered, header, &body).await?,
-            }
-            if gathered.len() >= GATHERED {
-                io.write_all_buf(&mut gathered).await?;
-            }
-        }
-        io.write_all_buf(&mut gathered).await?;
-        io.flush().await?;
-    }
-    Ok(io.shutdown().await?)
-}
-
-async fn put<W: AsyncWrite + Unpin>(
-    io: &mut W,
-    gathered: &mut BytesMut,
-    header: Header,
-    body: &Body,
-) -> Result<(), LaneError> {
-    let parts: Vec<&[u8]> = body.parts().map(|part| &part[..]).collect();
-    header.put(gathered, &parts);
-    if body.len() <= COPIED {
-        parts.iter().for_each(|part| gathered.extend_from_slice(part));
-        return Ok(());
-    }
-    io.write_all_buf(gathered).await?;
-    for part in parts {
-        io.write_all(part).await?;
-    }
-    Ok(())
 }
 
 /// A large message on its way.
@@ -108,55 +59,101 @@ impl Large {
     }
 }
 
-/// Writes large messages in chunks, one of each in turn.
+/// Writes until the queue is closed.
 pub(super) async fn write_bulk<W: AsyncWrite + Unpin>(
     mut io: W,
     mut queue: UnboundedReceiver<Out>,
     chunk: usize,
 ) -> Result<(), LaneError> {
     let mut turns: VecDeque<Large> = VecDeque::new();
-    let mut start = BytesMut::with_capacity(256);
+    let mut pieces = Pieces::default();
     loop {
-        let next = match turns.is_empty() {
-            true => match queue.recv().await {
-                Some(out) => Some(out),
-                None => return Ok(io.shutdown().await?),
-            },
-            false => queue.try_recv().ok(),
-        };
-        if let Some(Out::Frame(header, body)) = next {
-            turns.extend(begin(&mut start, header, body));
-            io.write_all_buf(&mut start).await?;
+        if turns.is_empty() {
+            let Some(out) = queue.recv().await else { return Ok(io.shutdown().await?) };
+            turns.extend(pieces.add(out, chunk));
+        }
+        while pieces.bytes < GATHERED
+            && let Ok(out) = queue.try_recv()
+        {
+            turns.extend(pieces.add(out, chunk));
         }
         if let Some(mut large) = turns.pop_front()
             && let Some(piece) = large.next(chunk)
         {
-            Header { kind: Kind::Chunk, head: 0, ..large.header }.put(&mut start, &[&piece]);
-            io.write_all_buf(&mut start).await?;
-            io.write_all(&piece).await?;
+            pieces.frame(Header { kind: Kind::Chunk, head: 0, ..large.header }, [piece]);
             turns.push_back(large);
         }
-        if turns.is_empty() {
+        pieces.write(&mut io).await?;
+        if turns.is_empty() && queue.is_empty() {
             io.flush().await?;
         }
     }
 }
 
-/// Announces a large message, or writes a small frame (the opening of a channel) whole.
-fn begin(start: &mut BytesMut, header: Header, body: Body) -> Option<Large> {
-    let flags = match header.kind {
-        Kind::Deliver => 0,
-        Kind::Answer => ANSWER,
-        _ => {
-            header.put(start, &[&body.head]);
-            start.extend_from_slice(&body.head);
+/// What is to be written next, in pieces that stay where they lie.
+#[derive(Default)]
+struct Pieces {
+    queue: VecDeque<Bytes>,
+    bytes: usize,
+    headers: BytesMut,
+}
+
+impl Pieces {
+    /// Adds a message that fits a chunk, and small frames such as the opening of a channel, whole; only announces a larger
+    /// one, and gives it back.
+    fn add(&mut self, Out(header, body): Out, chunk: usize) -> Option<Large> {
+        let flags = match header.kind {
+            Kind::Answer => ANSWER,
+            _ => 0,
+        };
+        if body.len() <= chunk {
+            self.frame(header, std::iter::once(body.head).chain(body.attached));
             return None;
         }
-    };
-    let header = Header { flags, ..header };
-    let len = (body.len() as u64).to_le_bytes();
-    Header { kind: Kind::Begin, ..header }.put(start, &[&len]);
-    start.extend_from_slice(&len);
-    let parts = body.parts().filter(|part| !part.is_empty()).cloned().collect();
-    Some(Large { header, parts })
+        let header = Header { flags, ..header };
+        let len = (body.len() as u64).to_le_bytes();
+        self.frame(Header { kind: Kind::Begin, ..header }, [Bytes::copy_from_slice(&len)]);
+        let parts = body.parts().filter(|part| !part.is_empty()).cloned().collect();
+        Some(Large { header, parts })
+    }
+
+    fn frame(&mut self, header: Header, body: impl IntoIterator<Item = Bytes>) {
+        let at = self.queue.len();
+        self.queue.extend(body.into_iter().filter(|part| !part.is_empty()));
+        let parts: Vec<&[u8]> = self.queue.range(at..).map(|part| &part[..]).collect();
+        header.put(&mut self.headers, &parts);
+        let header = self.headers.split().freeze();
+        self.bytes += header.len() + parts.iter().map(|part| part.len()).sum::<usize>();
+        self.queue.insert(at, header);
+    }
+
+    async fn write<W: AsyncWrite + Unpin>(&mut self, io: &mut W) -> io::Result<()> {
+        while !self.queue.is_empty() {
+            let written = {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let mut given = 0;
+                for (slice, piece) in slices.iter_mut().zip(&self.queue) {
+                    *slice = IoSlice::new(piece);
+                    given += 1;
+                }
+                std::future::poll_fn(|cx| Pin::new(&mut *io).poll_write_vectored(cx, &slices[..given])).await?
+            };
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            self.advance(written);
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(front) = self.queue.front_mut() {
+            if written < front.len() {
+                return front.advance(written);
+            }
+            written -= front.len();
+            self.queue.pop_front();
+        }
+    }
 }

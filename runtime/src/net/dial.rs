@@ -16,7 +16,7 @@ use super::identity::{PeerIdentity, control_server_name, node_server_name};
 use super::options::NetOptions;
 use super::pki::NodeCredentials;
 use super::plane::Plane;
-use super::stream::{PlaneStream, prepare};
+use super::stream::{PlaneStream, Socket, prepare};
 use super::tls::{self, dial_error};
 use super::token::JoinToken;
 use super::verdict::{Verdict, WELCOME};
@@ -82,15 +82,15 @@ impl Dial<'_> {
         let refused = |e: io::Error| NetError::Connect { addr: self.addr.to_owned(), source: Arc::new(e) };
         let connected = timeout(self.options.connect_deadline, TcpStream::connect(self.addr)).await;
         let tcp = connected.map_err(|_| self.late("the TCP connect"))?.map_err(refused)?;
-        prepare(&tcp, self.options.keepalive).map_err(refused)?;
-        let greeted = timeout(self.options.handshake_deadline, self.greet(tcp)).await;
+        let socket = prepare(tcp, self.options).map_err(refused)?;
+        let greeted = timeout(self.options.handshake_deadline, self.greet(socket)).await;
         greeted.map_err(|_| self.late("the handshake"))?
     }
 
-    async fn greet(&self, tcp: TcpStream) -> Result<(PlaneStream, PeerIdentity), NetError> {
+    async fn greet(&self, socket: Socket) -> Result<(PlaneStream, PeerIdentity), NetError> {
         let failed = |e: io::Error| dial_error(self.addr, self.plane, &e);
         let connector = TlsConnector::from(self.config.clone());
-        let mut stream = connector.connect(self.name.clone(), tcp).await.map_err(failed)?;
+        let mut stream = connector.connect(self.name.clone(), socket).await.map_err(failed)?;
         let verdict = stream.read_u8().await.map_err(failed)?;
         if verdict != WELCOME {
             return Err(NetError::Refused { addr: self.addr.to_owned(), reason: Verdict::from_byte(verdict) });

@@ -23,7 +23,7 @@ use super::pki::NodeCredentials;
 use super::plane::Plane;
 use super::slots::{ConnectionSlot, Connections, HandshakeRoom, Handshakes};
 use super::stats::{Counters, NetStats, RefusedBecause};
-use super::stream::{PlaneStream, prepare};
+use super::stream::{PlaneStream, Socket, prepare};
 use super::tls::{ServerTls, tls_error};
 use super::verdict::{Verdict, WELCOME};
 use crate::id::NodeId;
@@ -236,8 +236,8 @@ impl Handshake {
     }
 
     async fn greet(&self, tcp: TcpStream, room: &HandshakeRoom) -> Result<(), Refusal> {
-        prepare(&tcp, self.shared.options.keepalive).map_err(|e| refusal(&e))?;
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.map_err(|e| refusal(&e))?;
+        let socket = prepare(tcp, &self.shared.options).map_err(|e| refusal(&e))?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), socket).await.map_err(|e| refusal(&e))?;
         room.spoke();
         let config = self.tls.for_client(&hello.client_hello());
         let mut stream = hello.into_stream(config).await.map_err(|e| refusal(&e))?;
@@ -260,7 +260,7 @@ impl Handshake {
     /// Decides on a connection whose certificate, if its plane needs one, is the CA's.
     async fn admit(
         &self,
-        stream: &TlsStream<TcpStream>,
+        stream: &TlsStream<Socket>,
     ) -> Result<(Plane, Option<PeerIdentity>, ConnectionSlot, mpsc::Permit<'_, Accepted>), (Verdict, Refusal)> {
         let (_, session) = stream.get_ref();
         let refuse = |verdict, why, detail: String| Err((verdict, (why, detail)));
@@ -295,7 +295,7 @@ impl Handshake {
     }
 }
 
-async fn say(stream: &mut TlsStream<TcpStream>, byte: u8) -> io::Result<()> {
+async fn say(stream: &mut TlsStream<Socket>, byte: u8) -> io::Result<()> {
     stream.write_u8(byte).await?;
     stream.flush().await
 }

@@ -37,6 +37,11 @@ pub struct NetOptions {
     /// two such questions is a third of it; after 3 without an answer the connection ends. Default 15 s.
     #[serde(with = "humantime_serde")]
     pub keepalive: Duration,
+    /// How long what was sent may stay unacknowledged before the connection ends (`TCP_USER_TIMEOUT`, on Linux; elsewhere the
+    /// system's own time, which is minutes). It is how a cut link is noticed by whoever sends over it. Raise it for networks
+    /// that lose packets for seconds. Default 10 s.
+    #[serde(with = "humantime_serde")]
+    pub unacknowledged: Duration,
     /// How long a node's certificate is good for. Shorter ones must be renewed more often. Default 365 days.
     #[serde(with = "humantime_serde")]
     pub certificate_lifetime: Duration,
@@ -57,6 +62,7 @@ impl Default for NetOptions {
             max_joining: 16,
             accept_queue: 64,
             keepalive: Duration::from_secs(15),
+            unacknowledged: Duration::from_secs(10),
             certificate_lifetime: Duration::from_hours(24 * 365),
             token_lifetime: Duration::from_hours(1),
         }
@@ -89,6 +95,12 @@ impl NetOptions {
         }
         if self.keepalive < Duration::from_secs(3) {
             return bad("keepalive", "must be at least 3s: TCP counts in whole seconds");
+        }
+        if self.unacknowledged < Duration::from_secs(1) {
+            return bad(
+                "unacknowledged",
+                "must be at least 1s: a packet that is lost is sent again only after some time",
+            );
         }
         let ten_years = Duration::from_hours(24 * 3650);
         if !(Duration::from_mins(1)..=ten_years).contains(&self.certificate_lifetime) {

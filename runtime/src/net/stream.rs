@@ -4,28 +4,34 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
 
 use super::error::NetError;
+use super::options::NetOptions;
 use super::slots::ConnectionSlot;
+
+/// What one system call brings in. TLS by itself asks for 4 KiB at a time.
+const READ_AHEAD: usize = 64 << 10;
+
+/// A socket under TLS.
+pub(super) type Socket = BufReader<TcpStream>;
 
 /// One connection of a plane. On the listener's side it counts against the peer's share until dropped.
 pub struct PlaneStream {
-    tls: TlsStream<TcpStream>,
+    tls: TlsStream<Socket>,
     _slot: Option<ConnectionSlot>,
 }
 
 impl PlaneStream {
-    pub(super) fn dialled(tls: TlsStream<TcpStream>) -> Self {
+    pub(super) fn dialled(tls: TlsStream<Socket>) -> Self {
         Self { tls, _slot: None }
     }
 
-    pub(super) fn accepted(tls: TlsStream<TcpStream>, slot: ConnectionSlot) -> Self {
+    pub(super) fn accepted(tls: TlsStream<Socket>, slot: ConnectionSlot) -> Self {
         Self { tls, _slot: Some(slot) }
     }
 
@@ -41,7 +47,7 @@ impl PlaneStream {
 
     /// The socket below, for its addresses and options.
     pub fn tcp(&self) -> &TcpStream {
-        self.tls.get_ref().0
+        self.tls.get_ref().0.get_ref()
     }
 }
 
@@ -83,9 +89,15 @@ impl AsyncWrite for PlaneStream {
     }
 }
 
-/// No delay for small messages; TCP itself notices a peer whose machine is gone.
-pub(super) fn prepare(tcp: &TcpStream, keepalive: Duration) -> io::Result<()> {
+/// Makes a fresh connection ready for TLS: no delay for small messages, and TCP itself notices a peer whose machine is gone
+/// or can't be reached, whether this side is silent (keepalive) or sends.
+pub(super) fn prepare(tcp: TcpStream, options: &NetOptions) -> io::Result<Socket> {
     tcp.set_nodelay(true)?;
+    let keepalive = options.keepalive;
     let probe = TcpKeepalive::new().with_time(keepalive).with_interval(keepalive / 3).with_retries(3);
-    SockRef::from(tcp).set_tcp_keepalive(&probe)
+    let socket = SockRef::from(&tcp);
+    socket.set_tcp_keepalive(&probe)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_user_timeout(Some(options.unacknowledged))?;
+    Ok(BufReader::with_capacity(READ_AHEAD, tcp))
 }

@@ -63,7 +63,7 @@ struct Child {
 #[derive(Debug)]
 pub struct SupervisorCore {
     options: SupervisorOptions,
-    /// In the order in which they were added, which is the order of starts.
+    /// In the order in which they were added, which is the order of starts and of keys. There may be very many.
     children: Vec<Child>,
     restarts: VecDeque<Duration>,
     last_ticket: u64,
@@ -76,7 +76,7 @@ impl SupervisorCore {
         Self { options, children: Vec::new(), restarts: VecDeque::new(), last_ticket: 0, pending: Duration::ZERO }
     }
 
-    /// A new child, already up.
+    /// A new child, already up. Its key is greater than any before.
     pub fn add(&mut self, key: ChildKey, restart: Restart, now: Duration) {
         let restarts = VecDeque::new();
         self.children.push(Child { key, restart, state: State::Up, up_since: now, failures: 0, restarts });
@@ -84,13 +84,15 @@ impl SupervisorCore {
 
     /// Somebody ends this child on purpose; it won't be restarted, nor its exit reported.
     pub fn remove(&mut self, key: ChildKey) -> Vec<Command> {
-        self.children.retain(|c| c.key != key);
+        if let Some(at) = self.position(key) {
+            self.children.remove(at);
+        }
         self.start_when_all_down()
     }
 
     /// Whether this child is to be up now.
     pub fn is_up(&self, key: ChildKey) -> bool {
-        self.children.iter().any(|c| c.key == key && c.state == State::Up)
+        self.position(key).is_some_and(|at| self.children[at].state == State::Up)
     }
 
     pub fn children(&self) -> impl Iterator<Item = ChildKey> {
@@ -178,6 +180,10 @@ impl SupervisorCore {
     }
 
     fn start_when_all_down(&mut self) -> Vec<Command> {
+        if let Strategy::OneForOne | Strategy::EachForItself = self.options.strategy {
+            // Nobody waits for anybody else.
+            return Vec::new();
+        }
         let stopping = self.children.iter().any(|c| c.state == State::Stopping);
         let waiting = self.children.iter().any(|c| c.state == State::Waiting(None));
         if stopping || !waiting {
@@ -231,7 +237,7 @@ impl SupervisorCore {
     }
 
     fn position(&self, key: ChildKey) -> Option<usize> {
-        self.children.iter().position(|c| c.key == key)
+        self.children.binary_search_by_key(&key, |child| child.key).ok()
     }
 }
 

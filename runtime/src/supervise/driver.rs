@@ -92,6 +92,9 @@ pub(super) struct Nursery {
     began: Instant,
     last_key: u64,
     entries: HashMap<ChildKey, Entry>,
+    /// Their names, and their present lives.
+    names: HashMap<String, ChildKey>,
+    lives: HashMap<ActorId, ChildKey>,
 }
 
 struct Entry {
@@ -128,6 +131,8 @@ impl ractor::Actor for Driver {
             began: Instant::now(),
             last_key: 0,
             entries: HashMap::new(),
+            names: HashMap::new(),
+            lives: HashMap::new(),
         })
     }
 
@@ -181,7 +186,7 @@ impl Nursery {
         options: ChildOptions,
         follower: Option<Follower>,
     ) -> Result<(), ActorError> {
-        if self.entries.values().any(|e| e.name == name) {
+        if self.names.contains_key(&name) {
             return Err(ActorError::NameTaken(name));
         }
         let starting = self.start(me, &*child);
@@ -189,6 +194,8 @@ impl Nursery {
         self.last_key += 1;
         let key = ChildKey(self.last_key);
         self.core.add(key, options.restart, self.now());
+        self.names.insert(name.clone(), key);
+        self.lives.insert(running.cell.get_id(), key);
         let (grace, running, last_exit) = (options.grace, Some(running), None);
         self.entries.insert(key, Entry { name, grace, child, running, follower, last_exit });
         Ok(())
@@ -208,11 +215,11 @@ impl Nursery {
     }
 
     async fn stop_child(&mut self, me: &ActorRef<Order>, name: &str) -> Result<(), ActorProcessingErr> {
-        let Some(key) = self.entries.iter().find(|(_, e)| e.name == name).map(|(k, _)| *k) else {
+        let Some(key) = self.names.get(name).copied() else {
             return Ok(());
         };
         let commands = self.core.remove(key);
-        if let Some(mut entry) = self.entries.remove(&key)
+        if let Some(mut entry) = self.take_out(key)
             && let Some(running) = entry.running.take()
         {
             running.end(entry.grace).await;
@@ -221,11 +228,8 @@ impl Nursery {
     }
 
     async fn on_exit(&mut self, me: &ActorRef<Order>, who: ActorId, exit: Exit) -> Result<(), ActorProcessingErr> {
-        let ended = |e: &Entry| e.running.as_ref().is_some_and(|r| r.cell.get_id() == who);
-        let Some((key, entry)) = self.entries.iter_mut().find(|(_, e)| ended(e)) else {
-            return Ok(());
-        };
-        let key = *key;
+        let Some(key) = self.lives.remove(&who) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(&key) else { return Ok(()) };
         entry.running = None;
         entry.child.move_out();
         if exit != Exit::Normal {
@@ -247,6 +251,7 @@ impl Nursery {
                 Ok(running) => {
                     self.core.on_started(key, self.now());
                     if let Some(entry) = self.entries.get_mut(&key) {
+                        self.lives.insert(running.cell.get_id(), key);
                         entry.running = Some(running);
                         entry.tell(Fate::Restarted);
                     }
@@ -271,13 +276,13 @@ impl Nursery {
                     drop(me.send_after(after, move || Order::Due(ticket)));
                 }
                 Command::Forget(key) => {
-                    if let Some(entry) = self.entries.remove(&key) {
+                    if let Some(entry) = self.take_out(key) {
                         let why = entry.last_exit.as_ref().map_or_else(|| "ended".to_owned(), ToString::to_string);
                         entry.tell(Fate::Over(format!("it {why}")));
                     }
                 }
                 Command::GiveUp(key, why) => {
-                    if let Some(entry) = self.entries.remove(&key) {
+                    if let Some(entry) = self.take_out(key) {
                         tracing::warn!(actor = %entry.name, why, "an actor is given up");
                         entry.tell(Fate::Over(why));
                     }
@@ -289,6 +294,16 @@ impl Nursery {
             }
         }
         Ok(())
+    }
+
+    /// It is nobody's child any more.
+    fn take_out(&mut self, key: ChildKey) -> Option<Entry> {
+        let entry = self.entries.remove(&key)?;
+        self.names.remove(&entry.name);
+        if let Some(running) = &entry.running {
+            self.lives.remove(&running.cell.get_id());
+        }
+        Some(entry)
     }
 
     /// Ends a life whose exit is going to be reported: the entry stays.
@@ -325,5 +340,7 @@ impl Nursery {
             }
         }
         self.entries.clear();
+        self.names.clear();
+        self.lives.clear();
     }
 }
