@@ -91,6 +91,23 @@ impl Model {
         }
     }
 
+    /// One after the other, in the order of the digests; what nobody holds any more is deleted.
+    fn release_all(&mut self, who: u8) -> BTreeSet<u8> {
+        let mut held: Vec<u8> = self.holds.iter().filter(|(_, w)| *w == who).map(|(blob, _)| *blob).collect();
+        held.sort_by_key(|blob| digest(*blob));
+        for blob in &held {
+            self.release(*blob, who);
+            self.step += 1;
+        }
+        let unheld: BTreeSet<u8> = held.into_iter().filter(|blob| self.complete && !self.is_held(*blob)).collect();
+        for blob in &unheld {
+            if let Some(plain) = self.here.get_mut(blob) {
+                plain.doomed = true;
+            }
+        }
+        unheld
+    }
+
     /// What has to go, by the rules as they are told.
     fn must_go(&self, policy: Policy, extra: u64) -> BTreeSet<u8> {
         let aged = |plain: &Plain| plain.doomed || self.now - plain.since >= GRACE.as_millis() as i64;
@@ -111,6 +128,23 @@ impl Model {
         }
         go
     }
+}
+
+fn choose(policy: Policy, extra: u64, books: &mut Books, model: &mut Model) -> Result<(), TestCaseError> {
+    let (expected, now) = (model.must_go(policy, extra), Timestamp(model.now));
+    let chosen: BTreeSet<Digest> = books.choose(now, extra).into_iter().collect();
+    prop_assert_eq!(&chosen, &expected.iter().map(|blob| digest(*blob)).collect());
+    for blob in expected {
+        prop_assert!(books.is_going(&digest(blob)) && !books.is_here(&digest(blob)));
+        books.found(digest(blob), 1, now);
+        prop_assert!(!books.is_here(&digest(blob)), "what is going isn't found again");
+        books.lost(&digest(blob));
+        model.here.remove(&blob);
+    }
+    let full = model.here.values().filter(|plain| plain.pins == 0).map(|plain| plain.bytes).sum::<u64>();
+    let over = policy == (Policy::Cache { bytes: CAP, idle: GRACE }) && books.is_over(extra);
+    prop_assert!(!over || full == 0, "over the cap though something could go");
+    Ok(())
 }
 
 fn play(policy: Policy, events: Vec<Event>) -> Result<(), TestCaseError> {
@@ -157,15 +191,7 @@ fn play(policy: Policy, events: Vec<Event>) -> Result<(), TestCaseError> {
                 model.release(blob, who);
             }
             Event::ReleaseAll(who) => {
-                let held: Vec<u8> = model.holds.iter().filter(|(_, w)| *w == who).map(|(blob, _)| *blob).collect();
-                held.iter().for_each(|blob| model.release(*blob, who));
-                let unheld: BTreeSet<u8> =
-                    held.into_iter().filter(|blob| model.complete && !model.is_held(*blob)).collect();
-                for blob in &unheld {
-                    if let Some(plain) = model.here.get_mut(blob) {
-                        plain.doomed = true;
-                    }
-                }
+                let unheld = model.release_all(who);
                 let given: BTreeSet<Digest> = books.release_all(&holder(who), now).into_iter().collect();
                 prop_assert_eq!(given, unheld.into_iter().map(digest).collect());
             }
@@ -181,19 +207,7 @@ fn play(policy: Policy, events: Vec<Event>) -> Result<(), TestCaseError> {
             }
             Event::Wait(millis) => model.now += millis,
             Event::Choose(extra) => {
-                let expected = model.must_go(policy, extra);
-                let chosen: BTreeSet<Digest> = books.choose(now, extra).into_iter().collect();
-                prop_assert_eq!(&chosen, &expected.iter().map(|blob| digest(*blob)).collect());
-                for blob in expected {
-                    prop_assert!(books.is_going(&digest(blob)) && !books.is_here(&digest(blob)));
-                    books.found(digest(blob), 1, now);
-                    prop_assert!(!books.is_here(&digest(blob)), "what is going isn't found again");
-                    books.lost(&digest(blob));
-                    model.here.remove(&blob);
-                }
-                let full = model.here.values().filter(|plain| plain.pins == 0).map(|plain| plain.bytes).sum::<u64>();
-                let over = policy == (Policy::Cache { bytes: CAP, idle: GRACE }) && books.is_over(extra);
-                prop_assert!(!over || full == 0, "over the cap though something could go");
+                choose(policy, extra, &mut books, &mut model)?;
             }
         }
         prop_assert_eq!(books.bytes(), model.here.values().map(|plain| plain.bytes).sum::<u64>());
