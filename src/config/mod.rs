@@ -128,7 +128,7 @@ impl BlobsConfig {
 }
 
 /// `[inference]`
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InferenceOptions {
     /// Whether an engine that invents its replies from a script may be started. For tests and demonstrations only. Default false.
@@ -136,12 +136,6 @@ pub struct InferenceOptions {
     /// The engines, one table `[[inference.engine]]` each; the first one serves the agents of this node. Without any, the
     /// control node has one with the default model, and other nodes use the engines of the cluster.
     pub engine: Option<Vec<EngineConfig>>,
-}
-
-impl Default for InferenceOptions {
-    fn default() -> Self {
-        Self { allow_mock: false, engine: None }
-    }
 }
 
 impl InferenceOptions {

@@ -67,7 +67,8 @@ impl Nodes {
 /// The worker's side: joins with what [`Nodes::start`] gave it.
 pub async fn join(args: &[String], kinds: KindsBuilder) -> Result<RunningNode> {
     let [state, address, token] = args else { anyhow::bail!("a worker takes a folder, an address and a token") };
-    let launch = launch(Path::new(state), "worker", 1_000_000_000, kinds)?;
+    let name = format!("worker-{}", std::process::id());
+    let launch = launch(Path::new(state), &name, 1_000_000_000, kinds)?;
     launch.join(address, &JoinToken::parse(token)?).await.context("joining")
 }
 

@@ -27,6 +27,12 @@ impl Provided {
         self.changed.send_replace(());
     }
 
+    pub(crate) fn clear(&self) {
+        let all = std::mem::take(&mut *self.by_type.write().unwrap_or_else(PoisonError::into_inner));
+        // Not under the lock: whatever ends with a value may look for another one.
+        drop(all);
+    }
+
     pub(crate) async fn get<T: Clone + Send + Sync + 'static>(&self) -> Result<T, ActorError> {
         let mut changed = self.changed.subscribe();
         let there = async {

@@ -33,6 +33,11 @@ impl System {
         let home = Home::new(node, incarnation);
         let options = SupervisorOptions::default();
         let root = Supervisor::start(home.clone(), CancellationToken::new(), options, None).await?;
+        let (provided, ended) = (TakenBack(home.clone()), root.clone());
+        tokio::spawn(async move {
+            ended.ended().await;
+            drop(provided);
+        });
         Ok(Self { home, root })
     }
 
@@ -92,6 +97,15 @@ impl System {
 
     pub(crate) fn home(&self) -> &Home {
         &self.home
+    }
+}
+
+/// What is provided is given up with the system, also where its whole runtime is dropped: it may hold the system itself.
+struct TakenBack(Home);
+
+impl Drop for TakenBack {
+    fn drop(&mut self) {
+        self.0.provided().clear();
     }
 }
 
