@@ -454,3 +454,31 @@ async fn what_serde_alone_can_write_travels_as_json() {
     let copy = check_wire(&Json::new(value.clone())).unwrap();
     assert_eq!(copy.take().unwrap(), value);
 }
+
+/// What a node provides may hold the node's own system.
+#[derive(Clone)]
+struct Service {
+    _system: System,
+    _alive: Arc<()>,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_provided_is_given_up_when_the_system_ends() {
+    let system = system().await;
+    let alive = Arc::new(());
+    system.provide(Service { _system: system.clone(), _alive: alive.clone() });
+    system.shutdown().await;
+    until("it is given up", || Arc::strong_count(&alive) == 1).await;
+}
+
+#[test]
+fn what_was_provided_is_given_up_when_the_whole_runtime_is_dropped() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let alive = Arc::new(());
+    runtime.block_on(async {
+        let system = system().await;
+        system.provide(Service { _system: system.clone(), _alive: alive.clone() });
+    });
+    drop(runtime);
+    assert_eq!(Arc::strong_count(&alive), 1);
+}
