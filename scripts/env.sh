@@ -19,3 +19,13 @@ die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 now() { date +%s.%N; }
 # Seconds since $1, one decimal.
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
+
+# Cargo takes what another clone built into the same folder for its own, together with the paths in it. So whoever comes
+# after another clone builds its own crates anew; the dependencies stay.
+own_target() {
+    local owner="$CARGO_TARGET_DIR/.clone"
+    [ "$(cat "$owner" 2>/dev/null)" != "$PWD" ] || return 0
+    mkdir -p "$CARGO_TARGET_DIR"
+    find . -name '*.rs' -not -path './target/*' -exec touch {} +
+    printf '%s\n' "$PWD" > "$owner"
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleet_actors::spec::Approve;
-use fleet_actors::{ApprovalError, Decision};
+use fleet_actors::{Approval, ApprovalError, Decision};
 use fleet_runtime::JobId;
 use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::job::JobState;
@@ -19,11 +19,24 @@ async fn at_the_gate(dir: &std::path::Path, repo: &Repository, setup: &Setup) ->
     let job = world.submit(repo, STORY, Approve::Ask).await.id;
     let record = world.waiting(&job).await;
     assert_eq!(record.state, JobState::Waiting, "{}", world.report(&job).await.to_markdown());
-    let listed = world.approvals.list().await.unwrap();
-    let [approval] = &listed[..] else { panic!("{listed:?}") };
+    let approval = gate(&world).await;
     assert_eq!(approval.job, job.to_string());
-    let id = approval.id.clone();
-    (world, job, id)
+    (world, job, approval.id)
+}
+
+/// The one gate that waits. A job that waited when its node went waits again before its runner has opened its gate anew.
+async fn gate(world: &World) -> Approval {
+    tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            match &world.approvals.list().await.unwrap()[..] {
+                [] => tokio::time::sleep(Duration::from_millis(20)).await,
+                [approval] => return approval.clone(),
+                several => panic!("{several:?}"),
+            }
+        }
+    })
+    .await
+    .expect("a gate")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,11 +95,11 @@ async fn an_open_gate_outlives_its_node() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let setup = Setup::new(developers(&fenced(RIGHT)));
     let (world, job, id) = at_the_gate(dir.path(), &repo, &setup).await;
-    let opened = world.approvals.list().await.unwrap();
+    let opened = gate(&world).await;
     world.shutdown().await;
     let world = World::start(dir.path(), &setup).await;
     world.waiting(&job).await;
-    assert_eq!(world.approvals.list().await.unwrap(), opened);
+    assert_eq!(gate(&world).await, opened);
     world.approvals.decide(&id, Decision::Approve, person("anna", AccessLevel::Po), "").await.unwrap();
     assert_eq!(world.ended(&job).await.state, JobState::Succeeded);
     world.shutdown().await;
