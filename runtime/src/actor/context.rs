@@ -52,7 +52,9 @@ impl<M: Send + 'static> Context<M> {
         args: A::Args,
         options: ChildOptions,
     ) -> Result<Ref<A::Msg>, ActorError> {
-        self.lifeline.supervisor().await?.spawn::<A>(name.into(), args, options).await
+        let name = name.into();
+        // Boxed: this is part of a handler's future, which is moved for every message.
+        Box::pin(async move { self.lifeline.supervisor().await?.spawn::<A>(name, args, options).await }).await
     }
 
     /// What this node provides of that type ([`System::provide`](super::System::provide)). Waits for it up to 30 s: a node

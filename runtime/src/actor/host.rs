@@ -5,11 +5,13 @@
 //! parent, and errors instead of panics.
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
-use futures::FutureExt;
 use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -95,7 +97,8 @@ impl<A: Actor> ractor::Actor for Host<A> {
         let Birth { args, slot, lifeline } = birth;
         lifeline.attach(myself.get_cell(), A::supervision());
         let ctx = Context::new(slot, lifeline);
-        match caught(A::start(args, &ctx)).await {
+        let started = caught(pin!(A::start(args, &ctx))).await;
+        match started {
             Ok(actor) => Ok(Life { actor, ctx }),
             Err(e) => {
                 ctx.lifeline().end_children().await;
@@ -118,7 +121,7 @@ impl<A: Actor> ractor::Actor for Host<A> {
         let Mail { body, room, toll } = mail;
         // The message has been taken: from here it isn't waiting any more.
         drop((room, toll));
-        let result = caught(life.actor.handle(body, &life.ctx)).await;
+        let result = caught(pin!(life.actor.handle(body, &life.ctx))).await;
         life.ctx.lifeline().fail_with(result).await
     }
 
@@ -141,16 +144,20 @@ impl<A: Actor> ractor::Actor for Host<A> {
             life.actor.stopped(&life.ctx).await;
             Ok(())
         };
-        caught(goodbye).await.map_err(Into::into)
+        caught(pin!(goodbye)).await.map_err(Into::into)
     }
 }
 
 /// Runs a piece of an actor; a panic becomes an error like any other.
-async fn caught<T>(f: impl Future<Output = Result<T, ActorError>>) -> Result<T, ActorError> {
-    match AssertUnwindSafe(f).catch_unwind().await {
-        Ok(result) => result,
-        Err(panic) => Err(ActorError::Panicked(panic_text(&*panic))),
-    }
+///
+/// It is run where it lies: a handler's future may have kilobytes, and each move would copy them, for every message.
+async fn caught<T>(mut piece: Pin<&mut impl Future<Output = Result<T, ActorError>>>) -> Result<T, ActorError> {
+    let polled = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| piece.as_mut().poll(cx))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(result)) => Poll::Ready(result),
+        Err(panic) => Poll::Ready(Err(ActorError::Panicked(panic_text(&*panic)))),
+    });
+    polled.await
 }
 
 /// The text of a panic, where it has one.

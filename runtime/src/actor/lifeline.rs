@@ -88,7 +88,8 @@ impl Lifeline {
     /// An error ends the actor, but not before its children have ended in good order.
     pub(crate) async fn fail_with(&self, result: Result<(), ActorError>) -> Result<(), ActorProcessingErr> {
         if let Err(e) = result {
-            self.end_children().await;
+            // Boxed: it is seldom needed, and would make the future of every handler larger.
+            Box::pin(self.end_children()).await;
             return Err(e.into());
         }
         Ok(())

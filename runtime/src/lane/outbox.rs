@@ -112,6 +112,8 @@ impl Outbox {
         let here = Close(self);
         loop {
             here.0.due.notified().await;
+            // Whoever else is ready to send goes first: it was woken by the same answers, and goes into the same write.
+            tokio::task::yield_now().await;
             std::future::poll_fn(|cx| lock(&here.0.wire).poll_write(cx, &here.0.gathered)).await?;
         }
     }

@@ -182,6 +182,14 @@ impl Peer {
         }
     }
 
+    /// Sends where there is a way and room in it, which is nearly always; else the message comes back.
+    fn at_once(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<Result<(), Refusal>, Parcel> {
+        match self.way(to) {
+            Ok(session) if to.node == self.node => session.send_now(to, kind, parcel),
+            _ => Err(parcel),
+        }
+    }
+
     fn elsewhere(&self, to: ActorAddr) -> Option<Result<Arc<dyn Link>, Refusal>> {
         let no_way = || Refusal::NotSent(format!("no way leads to node {}", to.node));
         (to.node != self.node).then(|| self.toward(to).ok_or_else(no_way))
@@ -224,6 +232,10 @@ impl Drop for InUse<'_> {
 
 impl Link for Peer {
     fn deliver(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> BoxFuture<'_, Result<(), Refusal>> {
+        let parcel = match self.at_once(to, kind, parcel) {
+            Ok(sent) => return Box::pin(std::future::ready(sent)),
+            Err(parcel) => parcel,
+        };
         Box::pin(async move {
             if let Some(link) = self.elsewhere(to) {
                 self.home.ports().redirect(parcel.port, to.node);

@@ -140,12 +140,21 @@ impl Session {
     }
 
     pub fn try_send(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
+        self.send_now(to, kind, parcel).unwrap_or(Err(Refusal::Busy))
+    }
+
+    /// Sends if there is room now; else the message comes back.
+    pub fn send_now(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<Result<(), Refusal>, Parcel> {
         let mut parcel = Some(parcel);
         loop {
-            match self.offer(&*self.channel(to, kind)?, &mut parcel) {
-                Ok(()) => return Ok(()),
-                Err(Hindrance::Refused(why)) => return Err(why),
-                Err(Hindrance::Full) => return Err(Refusal::Busy),
+            let offered = match self.channel(to, kind) {
+                Ok(channel) => self.offer(&channel, &mut parcel),
+                Err(why) => Err(Hindrance::Refused(why)),
+            };
+            match offered {
+                Ok(()) => return Ok(Ok(())),
+                Err(Hindrance::Refused(why)) => return Ok(Err(why)),
+                Err(Hindrance::Full) => return Err(parcel.unwrap_or_default()),
                 Err(Hindrance::Closed) => {}
             }
         }

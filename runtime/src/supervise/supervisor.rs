@@ -25,11 +25,12 @@ impl Supervisor {
         options: SupervisorOptions,
         parent: Option<ActorCell>,
     ) -> Result<Self, ActorError> {
-        let started = match parent {
-            Some(parent) => ractor::Actor::spawn_linked(None, Driver, (options, cancel), parent).await,
-            None => ractor::Actor::spawn(None, Driver, (options, cancel)).await,
+        // Boxed: this is part of every handler that starts children, and those have to be small.
+        let starting: BoxFuture<'_, _> = match parent {
+            Some(parent) => Box::pin(ractor::Actor::spawn_linked(None, Driver, (options, cancel), parent)),
+            None => Box::pin(ractor::Actor::spawn(None, Driver, (options, cancel))),
         };
-        match started {
+        match starting.await {
             Ok((driver, _)) => Ok(Self { home, driver }),
             Err(_) => Err(ActorError::ParentEnding),
         }
