@@ -9,6 +9,10 @@ use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
 use fleet_benches::area::{self, Run};
 use fleet_benches::{Figure, machine::Machine};
 
+/// As in `fleetd`.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures an area of Fleet and compares each figure with its target.
 #[derive(Parser)]
 struct Args {
