@@ -133,7 +133,9 @@ fn start(state: &std::path::Path, control: &RunningNode) -> Result<Killed> {
 
 async fn alive(cluster: &ClusterNode, count: usize) -> Result<()> {
     let mut members = cluster.members();
-    let so_many = |m: &Vec<Member>| m.iter().filter(|member| member.state == MemberState::Alive).count() == count;
+    let of = |m: &Vec<Member>, state| m.iter().filter(|member| member.state == state).count();
+    // None of an earlier round may be in doubt still: it would be taken for the one that is frozen next.
+    let so_many = |m: &Vec<Member>| of(m, MemberState::Alive) == count && of(m, MemberState::Suspect) == 0;
     tokio::time::timeout(LONG, members.wait_for(so_many)).await.context("the workers didn't come or go")??;
     Ok(())
 }
