@@ -5,6 +5,7 @@ mod faults;
 mod jobs;
 mod journal;
 mod nodes;
+mod overload;
 mod runtime;
 
 use anyhow::Result;
@@ -35,6 +36,7 @@ pub fn role(args: &[String]) -> Result<()> {
     match args {
         [role, rest @ ..] if role == blobs::WORKER => blobs::worker(rest),
         [role, rest @ ..] if role == faults::WORKER => faults::worker(rest),
+        [role, rest @ ..] if role == overload::WORKER => overload::worker(rest),
         _ => runtime::role(args),
     }
 }
@@ -47,11 +49,12 @@ pub struct Area {
     pub run: fn(&Run) -> Result<Vec<Figure>>,
 }
 
-const AREAS: [Area; 5] = [
+const AREAS: [Area; 6] = [
     Area { name: "blobs", run: blobs::measure },
     Area { name: "faults", run: faults::measure },
     Area { name: "jobs", run: jobs::measure },
     Area { name: "journal", run: journal::measure },
+    Area { name: "overload", run: overload::measure },
     Area { name: "runtime", run: runtime::measure },
 ];
 

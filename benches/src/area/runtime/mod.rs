@@ -22,6 +22,8 @@ use super::Run;
 use crate::Figure;
 use fleet::WORKER;
 
+pub(super) use driver::resident;
+
 /// Median of five rounds each.
 pub fn measure(run: &Run) -> Result<Vec<Figure>> {
     Ok(figures::of(&plan::carry_out(run)?))
