@@ -32,10 +32,20 @@ pub(super) enum Kind {
     Close = 9,
     /// What has been taken is to be reported now.
     Settle = 10,
+    /// Memory for large messages, number `seq`; the body says where it is found.
+    Lend = 11,
+    /// It is open; or, where `port` is 0, it can't be had.
+    Opened = 12,
+    /// What was in memory `seq` has been read.
+    Return = 13,
+    /// Memory `seq` will not be used any more.
+    Recall = 14,
 }
 
 /// Of [`Kind::Begin`]: it is an answer.
 pub(super) const ANSWER: u8 = 1;
+/// Of [`Kind::Deliver`] and [`Kind::Answer`]: the body says in which memory the message lies.
+pub(super) const LENT: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -110,6 +120,8 @@ fn checksum(fields: &[u8; HEADER]) -> u32 {
 
 fn kind(byte: u8) -> Result<Kind, LaneError> {
     use Kind::{Answer, Begin, Chunk, Close, Credit, Deliver, NoAnswer, Open, Refused, Settle};
-    let all = [Open, Deliver, Answer, NoAnswer, Refused, Credit, Begin, Chunk, Close, Settle];
+    use Kind::{Lend, Opened, Recall, Return};
+    let all =
+        [Open, Deliver, Answer, NoAnswer, Refused, Credit, Begin, Chunk, Close, Settle, Lend, Opened, Return, Recall];
     all.into_iter().find(|kind| *kind as u8 == byte).ok_or(LaneError::Protocol("a frame of an unknown kind"))
 }

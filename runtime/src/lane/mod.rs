@@ -10,6 +10,8 @@
 //! *takes* a message, not when it arrives. So a slow actor holds up those who send to it and nobody else, and what both
 //! nodes hold for each other has a limit.
 //!
+//! Between two processes of one machine, large messages lie in memory that both have; only word of them is sent.
+//!
 //! A frame has a checksum; one that doesn't hold ends the lane. A message is kept until the actor has taken it, because it
 //! may be for a life of that actor that is over: then it is refused, and follows the actor to where it is now, before anything
 //! that its sender sends later.
@@ -23,6 +25,7 @@ mod outbox;
 mod peer;
 mod reader;
 mod session;
+mod shared;
 mod writer;
 
 use std::time::Duration;
@@ -55,6 +58,12 @@ pub struct LaneOptions {
     pub bulk_from: ByteSize,
     /// Piece of a large message after which the next one has its turn; what isn't larger goes whole. Default 512 KiB.
     pub chunk: ByteSize,
+    /// Messages from this size on go through memory that both nodes have, where those are processes of one machine and
+    /// one user. Default 256 KiB.
+    pub shared_from: ByteSize,
+    /// How much of such memory a node may have for its messages to one other; 0: none, all goes over the connections.
+    /// What isn't used is given back. Default 256 MiB.
+    pub shared_memory: ByteSize,
     /// How often channels that nothing goes through are looked for; after two such looks one is closed. Default 5 s.
     #[serde(with = "humantime_serde")]
     pub sweep: Duration,
@@ -69,6 +78,8 @@ impl Default for LaneOptions {
             max_message: ByteSize::mib(64),
             bulk_from: ByteSize::kib(32),
             chunk: ByteSize::kib(512),
+            shared_from: ByteSize::kib(256),
+            shared_memory: ByteSize::mib(256),
             sweep: Duration::from_secs(5),
         }
     }

@@ -12,10 +12,11 @@ use tokio_util::task::TaskTracker;
 
 use super::channel::{Channel, Channels, Hindrance, Left, Refused, Window};
 use super::forward::Lives;
-use super::frame::{Header, Kind};
+use super::frame::{Header, Kind, LENT};
 use super::inbound::{Inbound, Setup};
 use super::outbox::Outbox;
 use super::reader::read;
+use super::shared::{Borrowing, Lending, Taken};
 use super::writer::{Body, Out, write_bulk};
 use super::{LaneError, LaneOptions, Peer};
 use crate::actor::{ActorAddr, Arrived, Home, KindId, Link, Parcel, PortToken, Refusal};
@@ -27,6 +28,8 @@ pub(super) struct Session {
     bulk: UnboundedSender<Out>,
     channels: Channels,
     window: Window,
+    lending: Lending,
+    borrowing: Borrowing,
     inbound: Arc<Inbound>,
     peer: Weak<Peer>,
     ended: CancellationToken,
@@ -62,6 +65,8 @@ impl Session {
             bulk: bulk_out,
             channels: Channels::default(),
             window: Window::new(options.window.as_u64()),
+            lending: Lending::new(options),
+            borrowing: Borrowing::new(options),
             inbound: inbound.clone(),
             peer,
             ended: ended.clone(),
@@ -183,6 +188,8 @@ impl Session {
             return Err(Hindrance::Refused(Refusal::NotSent(why)));
         }
         let bulk = len as u64 >= self.options.bulk_from.as_u64() && len > 0;
+        let lent = self.lending.take(len);
+        let mut to_lend = None;
         let sent = channel.send(len as u64, bulk, &self.window, &self.options, |place| {
             let parcel = parcel.take().unwrap_or_default();
             let header = Header {
@@ -198,13 +205,30 @@ impl Session {
             {
                 let _ = self.bulk.send(Out(header, Body::of(body)));
             }
-            self.put(bulk, header, &parcel);
+            match lent.is_some() {
+                true => to_lend = Some((header, parcel.clone())),
+                false => self.put(bulk, header, &parcel),
+            }
             parcel
         });
         if sent.is_ok() {
+            // Not in there: while much is copied, others may send in this channel. The receiver puts them in order.
+            if let (Some(lent), Some((header, parcel))) = (lent, to_lend) {
+                self.put_lent(lent, header, &parcel);
+            } else {
+                self.lending.offer(len, &self.interactive);
+            }
             self.interactive.flush();
         }
         sent
+    }
+
+    /// Sends a message or an answer by way of memory that both have. That must be flushed.
+    fn put_lent(&self, lent: Taken<'_>, header: Header, parcel: &Parcel) {
+        match lent.fill(parcel) {
+            Some(body) => self.interactive.put(Header { flags: LENT, ..header }, &[&body]),
+            None => self.put(true, header, parcel),
+        }
     }
 
     /// Hands a message or an answer to one of the writers; what is for the interactive one must be flushed afterwards.
@@ -232,10 +256,13 @@ impl Session {
         let head = u32::try_from(parcel.head.len()).unwrap_or(u32::MAX);
         let header = Header { head, port: port.0, ..Header::new(kind) };
         let bulk = len as u64 >= self.options.bulk_from.as_u64();
-        self.put(bulk, header, &parcel);
-        if !bulk {
-            self.interactive.flush();
+        if let Some(lent) = self.lending.take(len) {
+            self.put_lent(lent, header, &parcel);
+        } else {
+            self.put(bulk, header, &parcel);
+            self.lending.offer(len, &self.interactive);
         }
+        self.interactive.flush();
     }
 
     /// A channel to one of these lives in which something is on the way, and until when that is to be waited for.
@@ -274,6 +301,10 @@ impl Session {
     pub fn arrived(&self, header: Header, body: Bytes) -> Result<(), LaneError> {
         let link = || -> Result<Arc<dyn Link>, LaneError> { Ok(self.peer.upgrade().ok_or(LaneError::Ended)?) };
         let port = PortToken(header.port);
+        let body = match header.kind {
+            Kind::Deliver | Kind::Answer if header.flags == LENT => self.borrowing.message(&body, &self.interactive)?,
+            _ => body,
+        };
         match header.kind {
             Kind::Open => self.inbound.open(header.channel, &body)?,
             Kind::Deliver => self.inbound.message(header, body)?,
@@ -294,9 +325,23 @@ impl Session {
             }
             Kind::Refused => self.refused(header, codec::decode(&body)?)?,
             Kind::Settle => self.inbound.settle(),
+            Kind::Lend => {
+                let opened = u64::from(self.borrowing.open(header.seq, &body)?);
+                self.interactive.put(Header { seq: header.seq, port: opened, ..Header::new(Kind::Opened) }, &[]);
+                self.interactive.flush();
+            }
+            Kind::Opened => self.lending.opened(header.seq, header.port != 0)?,
+            Kind::Return => self.lending.returned(header.seq)?,
+            Kind::Recall => self.borrowing.recall(header.seq),
             Kind::Begin | Kind::Chunk => return Err(LaneError::Protocol("a piece where a whole was due")),
         }
         Ok(())
+    }
+
+    /// Messages that went through memory of both, and bytes of such memory.
+    #[cfg(test)]
+    pub fn lent(&self) -> (usize, usize) {
+        self.lending.counts()
     }
 
     #[cfg(test)]
@@ -334,6 +379,8 @@ async fn sweep(session: Arc<Session>) -> Result<(), LaneError> {
     loop {
         tokio::time::sleep(session.options.sweep).await;
         session.inbound.settle();
+        session.lending.sweep(2 * session.options.sweep, &session.interactive);
+        session.interactive.flush();
         for channel in session.channels.sweep() {
             let header = Header { channel, ..Header::new(Kind::Close) };
             session.interactive.put(header, &[]);

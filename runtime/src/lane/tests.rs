@@ -13,6 +13,7 @@ use crate::supervise::{ChildOptions, Restart};
 
 mod moves;
 mod outbox;
+mod shared;
 
 const SOON: Duration = Duration::from_secs(20);
 
