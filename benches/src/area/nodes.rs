@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use bytesize::ByteSize;
 use fleet_runtime::cluster::{ActorKinds, ControlPorts, KindsBuilder, Launch, LaunchOptions, RunningNode};
 use fleet_runtime::membership::{Member, MemberState};
 use fleet_runtime::net::JoinToken;
@@ -46,10 +47,15 @@ pub struct Nodes {
 impl Nodes {
     /// Starts both, the worker as that role of this program. Returns when they are alive to each other.
     pub async fn start(worker: &str) -> Result<Self> {
+        Self::start_with(worker, |launch| launch).await
+    }
+
+    /// The same with other options of the control node; those of the worker are its own affair.
+    pub async fn start_with(worker: &str, options: impl FnOnce(Launch) -> Launch) -> Result<Self> {
         let state = tempfile::tempdir()?;
         let ports = ControlPorts::alone(&state.path().join("journal"))?;
         let launch = launch(&state.path().join("control"), "control", 0, ActorKinds::builder())?;
-        let control = launch.control(ports).await?;
+        let control = options(launch).control(ports).await?;
         let process = Command::new(std::env::current_exe()?)
             .args([ROLE, worker])
             .arg(state.path().join("worker"))
@@ -66,10 +72,25 @@ impl Nodes {
 
 /// The worker's side: joins with what [`Nodes::start`] gave it.
 pub async fn join(args: &[String], kinds: KindsBuilder) -> Result<RunningNode> {
+    join_with(args, kinds, |launch| launch).await
+}
+
+/// The same with other options.
+pub async fn join_with(
+    args: &[String],
+    kinds: KindsBuilder,
+    options: impl FnOnce(Launch) -> Launch,
+) -> Result<RunningNode> {
     let [state, address, token] = args else { anyhow::bail!("a worker takes a folder, an address and a token") };
     let name = format!("worker-{}", std::process::id());
     let launch = launch(Path::new(state), &name, 1_000_000_000, kinds)?;
-    launch.join(address, &JoinToken::parse(token)?).await.context("joining")
+    options(launch).join(address, &JoinToken::parse(token)?).await.context("joining")
+}
+
+/// Large messages take the connection, as between two machines.
+pub fn apart(mut launch: Launch) -> Launch {
+    launch.options.network.lane.shared_memory = ByteSize::b(0);
+    launch
 }
 
 /// A place on the worker: the control node offers nothing.

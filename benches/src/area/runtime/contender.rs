@@ -19,6 +19,8 @@ use crate::area::nodes::Killed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     Fleet,
+    /// Its two nodes share no memory, as if they were on two machines.
+    FleetApart,
     Stock,
     StockTls,
     Erlang,
@@ -26,12 +28,12 @@ pub enum Who {
 }
 
 impl Who {
-    pub const ALL: [Self; 5] = [Self::Fleet, Self::Stock, Self::StockTls, Self::Erlang, Self::Ray];
+    pub const ALL: [Self; 6] = [Self::Fleet, Self::FleetApart, Self::Stock, Self::StockTls, Self::Erlang, Self::Ray];
 
     /// How the command line calls it, where it can be left out.
     pub fn word(self) -> &'static str {
         match self {
-            Self::Fleet => "fleet",
+            Self::Fleet | Self::FleetApart => "fleet",
             Self::Stock | Self::StockTls => "stock",
             Self::Erlang => "erlang",
             Self::Ray => "ray",
@@ -42,6 +44,7 @@ impl Who {
     pub fn name(self) -> &'static str {
         match self {
             Self::Fleet => "Fleet",
+            Self::FleetApart => "Fleet, over its TLS connection",
             Self::Stock => "ractor_cluster",
             Self::StockTls => "ractor_cluster, its own mutual TLS",
             Self::Erlang => "Erlang",
@@ -76,6 +79,7 @@ impl Contender {
         let dir = tempfile::tempdir()?;
         let (command, others) = match who {
             Who::Fleet => (own(&["fleet"])?, Vec::new()),
+            Who::FleetApart => (own(&["fleet-apart"])?, Vec::new()),
             Who::Stock => (own(&["stock", "plain"])?, Vec::new()),
             Who::StockTls => (own(&["stock", "tls"])?, Vec::new()),
             Who::Erlang => erlang::prepare(dir.path())?,
@@ -165,7 +169,7 @@ impl Field {
                     field.names.push((who, contender.name.clone()));
                     field.contenders.push((who, contender));
                 }
-                Err(e) if who == Who::Fleet => return Err(e.context("Fleet didn't start")),
+                Err(e) if who.word() == Who::Fleet.word() => return Err(e.context("Fleet didn't start")),
                 Err(e) => field.missing.push((who, format!("{e:#}"))),
             }
         }
@@ -177,7 +181,7 @@ impl Field {
         let Some(at) = self.contenders.iter().position(|(other, _)| *other == who) else { return Ok(None) };
         match self.contenders[at].1.ask(question) {
             Ok(values) => Ok(Some(values)),
-            Err(e) if who == Who::Fleet => bail!("Fleet failed: {e:#}"),
+            Err(e) if who.word() == Who::Fleet.word() => bail!("Fleet failed: {e:#}"),
             Err(e) => {
                 self.contenders.remove(at);
                 self.missing.push((who, format!("{e:#}")));

@@ -33,8 +33,12 @@ fn tells(results: &Results) -> Vec<Figure> {
 
 fn large(results: &Results) -> Vec<Figure> {
     let mut rows = everybody(results, "16 MiB payloads", LARGE, IN_GIB, "GiB/s");
-    let over_ray = times(results, "16 MiB payloads", LARGE, Who::Ray);
-    rows.push(over_ray.must(AtLeast(0.6)).aim(AtLeast(1.0)));
+    rows.insert(1, one(results, "16 MiB payloads", LARGE, Who::FleetApart, IN_GIB, "GiB/s"));
+    rows.push(times(results, "16 MiB payloads", LARGE, Who::Ray).must(AtLeast(1.0)));
+    let apart = results.ratio(Value(Who::FleetApart, LARGE, 0), Value(Who::Ray, LARGE, 0));
+    let name = "16 MiB payloads: Fleet, over its TLS connection, over Ray";
+    let apart = Figure::or_missing(name, apart, "x").against(results.name(Who::Ray));
+    rows.push(apart.must(AtLeast(0.6)).aim(AtLeast(1.0)));
     rows
 }
 
@@ -61,14 +65,18 @@ fn pipelined(results: &Results) -> Vec<Figure> {
 }
 
 fn beside(results: &Results) -> Vec<Figure> {
-    let name = "remote ask beside a stream of 16 MiB messages";
-    let (idle, p50) = (Value(Who::Fleet, Measure::Ask, 0), Value(Who::Fleet, Measure::Beside, 0));
-    let ratio = Figure::or_missing(format!("{name}: p50 over idle"), results.ratio(p50, idle), "x");
-    vec![
-        fleets(results, &format!("{name}, p50"), Measure::Beside, 0, 1.0, "µs"),
-        fleets(results, &format!("{name}, p99"), Measure::Beside, 1, 1.0, "µs"),
-        ratio.must(AtMost(5.0)),
-    ]
+    let idle = Value(Who::Fleet, Measure::Ask, 0);
+    let rows = |(who, stream): (Who, &str)| {
+        let name = format!("remote ask beside a stream of 16 MiB messages {stream}");
+        let [p50, p99] = [0, 1].map(|at| Value(who, Measure::Beside, at));
+        let ratio = Figure::or_missing(format!("{name}: p50 over idle"), results.ratio(p50, idle), "x");
+        [
+            Figure::or_missing(format!("{name}, p50"), results.median(p50), "µs"),
+            Figure::or_missing(format!("{name}, p99"), results.median(p99), "µs"),
+            ratio.must(AtMost(5.0)),
+        ]
+    };
+    [(Who::Fleet, "in shared memory"), (Who::FleetApart, "over TLS")].into_iter().flat_map(rows).collect()
 }
 
 fn actors(results: &Results) -> Vec<Figure> {
@@ -88,11 +96,13 @@ fn actors(results: &Results) -> Vec<Figure> {
 
 /// A row for each contender, Fleet first.
 fn everybody(results: &Results, what: &str, measure: Measure, scale: f64, unit: &str) -> Vec<Figure> {
-    let row = |who| {
-        let value = results.median(Value(who, measure, 0)).map(|value| value * scale);
-        Figure::or_missing(format!("{what}: {}", results.name(who)), value, unit)
-    };
-    Who::ALL.into_iter().map(row).collect()
+    let others = Who::ALL.into_iter().filter(|who| *who != Who::FleetApart);
+    others.map(|who| one(results, what, measure, who, scale, unit)).collect()
+}
+
+fn one(results: &Results, what: &str, measure: Measure, who: Who, scale: f64, unit: &str) -> Figure {
+    let value = results.median(Value(who, measure, 0)).map(|value| value * scale);
+    Figure::or_missing(format!("{what}: {}", results.name(who)), value, unit)
 }
 
 fn fleets(results: &Results, name: &str, measure: Measure, at: usize, scale: f64, unit: &str) -> Figure {

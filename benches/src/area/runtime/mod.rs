@@ -20,7 +20,7 @@ use anyhow::{Result, bail};
 
 use super::Run;
 use crate::Figure;
-use fleet::WORKER;
+use fleet::{WORKER, WORKER_APART};
 
 pub(super) use driver::resident;
 
@@ -32,8 +32,10 @@ pub fn measure(run: &Run) -> Result<Vec<Figure>> {
 /// A part of a contender; runs until its standard input ends.
 pub fn role(args: &[String]) -> Result<()> {
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["fleet"] => fleet::drive(),
-        [WORKER, ..] => fleet::worker(&args[1..]),
+        ["fleet"] => fleet::drive(false),
+        ["fleet-apart"] => fleet::drive(true),
+        [WORKER, ..] => fleet::worker(&args[1..], false),
+        [WORKER_APART, ..] => fleet::worker(&args[1..], true),
         ["stock", "plain"] => stock::drive(false),
         ["stock", "tls"] => stock::drive(true),
         ["stock-sink", port] => stock::serve(port, None),

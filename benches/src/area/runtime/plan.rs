@@ -36,7 +36,14 @@ const STEPS: [Step; 9] = [
     (Measure::Tell(64 * KIB), &[(Who::Fleet, 10_000)]),
     (
         Measure::Tell(16 * MIB),
-        &[(Who::Fleet, 40), (Who::Stock, 20), (Who::StockTls, 20), (Who::Erlang, 40), (Who::Ray, 60)],
+        &[
+            (Who::Fleet, 80),
+            (Who::FleetApart, 40),
+            (Who::Stock, 20),
+            (Who::StockTls, 20),
+            (Who::Erlang, 40),
+            (Who::Ray, 60),
+        ],
     ),
     (
         Measure::Ask,
@@ -62,7 +69,7 @@ const STEPS: [Step; 9] = [
             (Who::Ray, 3_072),
         ],
     ),
-    (Measure::Beside, &[(Who::Fleet, 1_000)]),
+    (Measure::Beside, &[(Who::Fleet, 1_000), (Who::FleetApart, 1_000)]),
 ];
 
 const SPAWNS: usize = 3_200;

@@ -4,4 +4,4 @@
 mod actors;
 mod pair;
 
-pub use pair::{WORKER, drive, worker};
+pub use pair::{WORKER, WORKER_APART, drive, worker};

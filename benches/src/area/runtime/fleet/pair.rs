@@ -8,11 +8,12 @@ use anyhow::{Result, ensure};
 use fleet_runtime::cluster::{ActorKinds, ClusterNode};
 use fleet_runtime::{Payload, Ref, Restart};
 
+use super::super::contender::Who;
 use super::super::driver::{answer, micros, quantile, rate, resident};
 use super::super::floor::round_trips;
 use super::super::question::{Measure, Question};
 use super::actors::{Sink, SinkMsg};
-use crate::area::nodes::{LONG, Nodes, join, on_the_worker, until_orphaned};
+use crate::area::nodes::{LONG, Nodes, apart, join_with, on_the_worker, until_orphaned};
 
 const SMALL: usize = 64;
 const LARGE: usize = 16 << 20;
@@ -21,21 +22,28 @@ const SPAWNING: usize = 64;
 
 /// How this program is told to be the worker.
 pub const WORKER: &str = "fleet-worker";
+/// The same, as if it were on another machine.
+pub const WORKER_APART: &str = "fleet-worker-apart";
 
 /// The worker's process; ends with the one that started it.
-pub fn worker(args: &[String]) -> Result<()> {
+pub fn worker(args: &[String], is_apart: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let _node = runtime.block_on(join(args, ActorKinds::builder().with::<Sink>()))?;
+    let options = if is_apart { apart } else { |launch| launch };
+    let _node = runtime.block_on(join_with(args, ActorKinds::builder().with::<Sink>(), options))?;
     until_orphaned();
     Ok(())
 }
 
 /// Answers questions until standard input ends.
-pub fn drive() -> Result<()> {
+pub fn drive(is_apart: bool) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let nodes = runtime.block_on(Nodes::start(WORKER))?;
+    let nodes = match is_apart {
+        true => runtime.block_on(Nodes::start_with(WORKER_APART, apart))?,
+        false => runtime.block_on(Nodes::start(WORKER))?,
+    };
     let pair = runtime.block_on(Pair::new(nodes.control.cluster().clone()))?;
-    answer("Fleet", |question| {
+    let name = if is_apart { Who::FleetApart } else { Who::Fleet }.name();
+    answer(name, |question| {
         // On a worker thread, as an actor that asks would be: this one would be woken over and over.
         runtime.block_on(runtime.spawn(pair.clone().measure(question)))?
     })
