@@ -4,7 +4,7 @@
 //! endian. The checksum covers header (with the checksum field as zero) and payload, so that a
 //! flipped schema number doesn't decode as another type.
 
-use super::{CodecError, MAX_ENCODED_BYTES};
+use super::{CodecError, MAX_ENCODED_BYTES, crc32c};
 
 const MAGIC: u16 = 0xF1E7;
 pub const FRAME_HEADER_BYTES: usize = 14;
@@ -52,5 +52,5 @@ pub fn unframe(bytes: &[u8]) -> Result<(u16, &[u8]), CodecError> {
 }
 
 fn checksum(header: &[u8], payload: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(header), payload)
+    crc32c(crc32c(0, header), payload)
 }

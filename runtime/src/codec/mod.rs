@@ -8,9 +8,11 @@
 //! of a `HashMap` is no one's.
 
 mod checked;
+mod checksum;
 mod frame;
 
 pub use checked::{CheckedText, TextRule};
+pub(crate) use checksum::crc32c;
 pub use frame::{FRAME_HEADER_BYTES, frame, unframe};
 
 use wincode::config::Configuration;

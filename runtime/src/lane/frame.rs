@@ -6,6 +6,7 @@
 use bytes::BufMut;
 
 use super::LaneError;
+use crate::codec::crc32c;
 
 pub(super) const HEADER: usize = 32;
 
@@ -75,7 +76,7 @@ impl Header {
         rest.put_u32_le(self.seq);
         rest.put_u32_le(self.head);
         rest.put_u64_le(self.port);
-        let sum = body.iter().fold(checksum(&fields), |sum, part| crc32c::crc32c_append(sum, part));
+        let sum = body.iter().fold(checksum(&fields), |sum, part| crc32c(sum, part));
         fields[4..8].copy_from_slice(&sum.to_le_bytes());
         out.put_slice(&fields);
     }
@@ -107,7 +108,7 @@ impl Announced {
 
     /// Whether the frame is as it was sent; the body is given once, in one piece or several.
     pub fn check(&self, body: &[u8]) -> Result<(), LaneError> {
-        match crc32c::crc32c_append(self.sum, body) == self.expected {
+        match crc32c(self.sum, body) == self.expected {
             true => Ok(()),
             false => Err(LaneError::Protocol("a frame was altered on its way: its checksum doesn't hold")),
         }
@@ -115,7 +116,7 @@ impl Announced {
 }
 
 fn checksum(fields: &[u8; HEADER]) -> u32 {
-    crc32c::crc32c(fields)
+    crc32c(0, fields)
 }
 
 fn kind(byte: u8) -> Result<Kind, LaneError> {

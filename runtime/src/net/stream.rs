@@ -17,6 +17,9 @@ use super::slots::ConnectionSlot;
 /// What one system call brings in. TLS by itself asks for 4 KiB at a time.
 const READ_AHEAD: usize = 64 << 10;
 
+/// What is encrypted before it is written, at most. By default it is 64 KiB.
+const WRITE_AT_ONCE: usize = 256 << 10;
+
 /// A socket under TLS.
 pub(super) type Socket = BufReader<TcpStream>;
 
@@ -28,11 +31,19 @@ pub struct PlaneStream {
 
 impl PlaneStream {
     pub(super) fn dialled(tls: TlsStream<Socket>) -> Self {
-        Self { tls, _slot: None }
+        Self::new(tls, None)
     }
 
     pub(super) fn accepted(tls: TlsStream<Socket>, slot: ConnectionSlot) -> Self {
-        Self { tls, _slot: Some(slot) }
+        Self::new(tls, Some(slot))
+    }
+
+    fn new(mut tls: TlsStream<Socket>, slot: Option<ConnectionSlot>) -> Self {
+        match &mut tls {
+            TlsStream::Client(tls) => tls.get_mut().1.set_buffer_limit(Some(WRITE_AT_ONCE)),
+            TlsStream::Server(tls) => tls.get_mut().1.set_buffer_limit(Some(WRITE_AT_ONCE)),
+        }
+        Self { tls, _slot: slot }
     }
 
     /// A secret that only the two ends of this connection can derive (RFC 5705, RFC 8446 §7.5), one for

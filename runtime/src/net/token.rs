@@ -20,6 +20,7 @@ use uuid::Uuid;
 use super::error::NetError;
 use super::identity::{ClusterId, ClusterIdentity, Fingerprint};
 use super::private_file;
+use crate::codec::crc32c;
 use crate::time::Timestamp;
 
 const PREFIX: &str = "fleet-join-";
@@ -77,7 +78,7 @@ impl JoinToken {
     pub fn expose(&self) -> String {
         let mut bytes = self.signed().to_vec();
         bytes.extend_from_slice(&self.mac);
-        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_be_bytes());
+        bytes.extend_from_slice(&crc32c(0, &bytes).to_be_bytes());
         format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
 
@@ -130,7 +131,7 @@ fn take<const N: usize>(from: &mut &[u8]) -> Result<[u8; N], NetError> {
 }
 
 fn crc_fits(bytes: &[u8]) -> bool {
-    bytes.split_last_chunk::<CRC_BYTES>().is_some_and(|(body, crc)| crc32c::crc32c(body).to_be_bytes() == *crc)
+    bytes.split_last_chunk::<CRC_BYTES>().is_some_and(|(body, crc)| crc32c(0, body).to_be_bytes() == *crc)
 }
 
 /// The control node's secret behind all join tokens.
