@@ -54,6 +54,9 @@ pub struct LaneOptions {
     pub channel_messages: u32,
     /// The largest message; a larger one is refused at its sender (send a blob instead). Default 64 MiB.
     pub max_message: ByteSize,
+    /// Bytes of answers that wait to be written, while the other node doesn't read them. What is more isn't sent, and whoever
+    /// asked is told that there is no answer. Default 256 MiB.
+    pub answers: ByteSize,
     /// Messages from this size on take the bulk connection. Default 32 KiB.
     pub bulk_from: ByteSize,
     /// Piece of a large message after which the next one has its turn; what isn't larger goes whole. Default 512 KiB.
@@ -76,6 +79,7 @@ impl Default for LaneOptions {
             channel_bytes: ByteSize::mib(2),
             channel_messages: 1024,
             max_message: ByteSize::mib(64),
+            answers: ByteSize::mib(256),
             bulk_from: ByteSize::kib(32),
             chunk: ByteSize::kib(512),
             shared_from: ByteSize::kib(256),

@@ -25,8 +25,8 @@ const MUCH: usize = 64 << 10;
 /// A buffer that has grown larger than this is given back when it has been written.
 const KEPT: usize = 1 << 20;
 
-/// What waits to be written has no bound of its own: it has been counted already, messages by their channel and answers by
-/// the questions that were let in.
+/// What waits to be written has no bound of its own: messages have been counted already by their channel, and answers ask
+/// how much waits.
 pub(super) struct Outbox {
     gathered: Mutex<Gathered>,
     wire: Mutex<Wire>,
@@ -82,6 +82,11 @@ impl Outbox {
         if !gathered.closed {
             write(&mut gathered.bytes);
         }
+    }
+
+    /// Bytes that aren't being written yet.
+    pub fn waiting(&self) -> usize {
+        lock(&self.gathered).bytes.len()
     }
 
     /// Sees to it that what was put gets written: by now, or soon.

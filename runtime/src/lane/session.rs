@@ -1,5 +1,6 @@
 //! One pair of connections, from its opening to its end.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ use super::inbound::{Inbound, Setup};
 use super::outbox::Outbox;
 use super::reader::read;
 use super::shared::{Borrowing, Lending, Taken};
-use super::writer::{Body, Out, write_bulk};
+use super::writer::{Body, Held, Out, write_bulk};
 use super::{LaneError, LaneOptions, Peer};
 use crate::actor::{ActorAddr, Arrived, Home, KindId, Link, Parcel, PortToken, Refusal};
 use crate::codec;
@@ -30,6 +31,8 @@ pub(super) struct Session {
     window: Window,
     lending: Lending,
     borrowing: Borrowing,
+    /// Bytes of large answers that aren't written yet.
+    answers: Arc<AtomicU64>,
     inbound: Arc<Inbound>,
     peer: Weak<Peer>,
     ended: CancellationToken,
@@ -67,6 +70,7 @@ impl Session {
             window: Window::new(options.window.as_u64()),
             lending: Lending::new(options),
             borrowing: Borrowing::new(options),
+            answers: Arc::default(),
             inbound: inbound.clone(),
             peer,
             ended: ended.clone(),
@@ -203,11 +207,11 @@ impl Session {
             if place.open_bulk
                 && let Ok((header, body)) = opening(channel)
             {
-                let _ = self.bulk.send(Out(header, Body::of(body)));
+                let _ = self.bulk.send(Out { header, body: Body::of(body), held: None });
             }
             match lent.is_some() {
                 true => to_lend = Some((header, parcel.clone())),
-                false => self.put(bulk, header, &parcel),
+                false => self.put(bulk, header, &parcel, None),
             }
             parcel
         });
@@ -227,15 +231,16 @@ impl Session {
     fn put_lent(&self, lent: Taken<'_>, header: Header, parcel: &Parcel) {
         match lent.fill(parcel) {
             Some(body) => self.interactive.put(Header { flags: LENT, ..header }, &[&body]),
-            None => self.put(true, header, parcel),
+            None => self.put(true, header, parcel, None),
         }
     }
 
     /// Hands a message or an answer to one of the writers; what is for the interactive one must be flushed afterwards.
-    fn put(&self, bulk: bool, header: Header, parcel: &Parcel) {
+    fn put(&self, bulk: bool, header: Header, parcel: &Parcel, held: Option<Held>) {
         if bulk {
             // A queue whose reader has ended belongs to a lane that is ending: its senders hear of it by their ports.
-            let _ = self.bulk.send(Out(header, Body { head: parcel.head.clone(), attached: parcel.attached.clone() }));
+            let body = Body { head: parcel.head.clone(), attached: parcel.attached.clone() };
+            let _ = self.bulk.send(Out { header, body, held });
         } else {
             let parts: Vec<&[u8]> =
                 std::iter::once(&parcel.head).chain(&parcel.attached).map(|part| &part[..]).collect();
@@ -244,24 +249,32 @@ impl Session {
     }
 
     pub fn answer(&self, port: PortToken, answer: Option<Parcel>) {
-        let (kind, parcel) = match answer {
-            Some(parcel) => (Kind::Answer, parcel),
-            None => (Kind::NoAnswer, Parcel::default()),
-        };
+        let Some(parcel) = answer else { return self.no_answer(port) };
         let len = parcel.len();
         if len > self.max_message() {
             tracing::warn!(bytes = len, max = %self.options.max_message, "an answer is larger than a message may be");
-            return self.answer(port, None);
+            return self.no_answer(port);
         }
         let head = u32::try_from(parcel.head.len()).unwrap_or(u32::MAX);
-        let header = Header { head, port: port.0, ..Header::new(kind) };
-        let bulk = len as u64 >= self.options.bulk_from.as_u64();
+        let header = Header { head, port: port.0, ..Header::new(Kind::Answer) };
         if let Some(lent) = self.lending.take(len) {
             self.put_lent(lent, header, &parcel);
-        } else {
-            self.put(bulk, header, &parcel);
-            self.lending.offer(len, &self.interactive);
+            return self.interactive.flush();
         }
+        // Whoever answers doesn't wait for room.
+        let limit = self.options.answers.as_u64().saturating_sub(self.interactive.waiting() as u64);
+        let Some(held) = Held::add(&self.answers, len as u64, limit) else {
+            tracing::warn!(bytes = len, max = %self.options.answers, "too much waits to be written for another answer");
+            return self.no_answer(port);
+        };
+        let bulk = len as u64 >= self.options.bulk_from.as_u64();
+        self.put(bulk, header, &parcel, bulk.then_some(held));
+        self.lending.offer(len, &self.interactive);
+        self.interactive.flush();
+    }
+
+    fn no_answer(&self, port: PortToken) {
+        self.interactive.put(Header { port: port.0, ..Header::new(Kind::NoAnswer) }, &[]);
         self.interactive.flush();
     }
 

@@ -347,16 +347,68 @@ async fn an_idle_channel_is_closed_and_a_new_one_opened_when_it_is_needed() {
 
 /// A lane whose other end is the test.
 async fn raw(options: LaneOptions) -> (tokio::task::JoinHandle<LaneError>, DuplexStream, DuplexStream) {
+    let (_, end, other, bulk) = raw_peer(options).await;
+    (end, other, bulk)
+}
+
+async fn raw_peer(
+    options: LaneOptions,
+) -> (std::sync::Arc<Peer>, tokio::task::JoinHandle<LaneError>, DuplexStream, DuplexStream) {
     let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
     let peer = Peer::new(&system, NodeId::new_random());
     let (one, other) = tokio::io::duplex(1 << 20);
     let (bulk, other_bulk) = tokio::io::duplex(1 << 20);
+    let serving = peer.clone();
     let end = tokio::spawn(async move {
-        let why = peer.serve(Incarnation(1), one, bulk, &options).await;
+        let why = serving.serve(Incarnation(1), one, bulk, &options).await;
         drop(system);
         why
     });
-    (end, other, other_bulk)
+    while !peer.is_up() {
+        tokio::task::yield_now().await;
+    }
+    (peer, end, other, other_bulk)
+}
+
+/// The next frame that comes over a connection.
+async fn next_frame(from: &mut DuplexStream) -> frame::Header {
+    let mut header = [0; frame::HEADER];
+    from.read_exact(&mut header).await.unwrap();
+    let announced = frame::Announced::read(&header).unwrap();
+    let mut body = vec![0; announced.len];
+    from.read_exact(&mut body).await.unwrap();
+    announced.check(&body).unwrap();
+    announced.header
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_are_bounded() {
+    use crate::actor::{Link as _, Parcel, PortToken};
+    let bound = LaneOptions { answers: bytesize::ByteSize::mib(4), shared_memory: bytesize::ByteSize::b(0), ..quick() };
+    let (peer, _end, mut other, mut bulk) = raw_peer(bound).await;
+    let large = Parcel { head: vec![7; 400 << 10].into(), ..Parcel::default() };
+    for n in 1..=50 {
+        peer.answer(PortToken(n), Some(large.clone()));
+    }
+    let refused = async {
+        let mut refused = 0;
+        while refused < 35 {
+            assert_eq!(next_frame(&mut other).await.kind, frame::Kind::NoAnswer);
+            refused += 1;
+        }
+        refused
+    };
+    let refused = tokio::time::timeout(SOON, refused).await.expect("what is beyond the bound is answered so");
+    assert!(refused < 50);
+    // What was held is written when somebody reads, and then there is room again.
+    let taken = async {
+        for _ in 0..4 {
+            assert_eq!(next_frame(&mut bulk).await.kind, frame::Kind::Answer);
+        }
+        peer.answer(PortToken(99), Some(large.clone()));
+        while next_frame(&mut bulk).await.port != 99 {}
+    };
+    tokio::time::timeout(SOON, taken).await.expect("answers go on");
 }
 
 #[tokio::test]
@@ -365,7 +417,19 @@ async fn garbage_and_frames_that_lie_end_the_lane() {
         let mut frame = bytes::BytesMut::new();
         frame::Header { channel: 9, ..frame::Header::new(frame::Kind::Deliver) }.put(&mut frame, &[]);
         frame.to_vec()
-    }] {
+    }]
+    .into_iter()
+    .chain([frame::Kind::Opened, frame::Kind::Return].map(|kind| {
+        let mut frame = bytes::BytesMut::new();
+        frame::Header { seq: 3, ..frame::Header::new(kind) }.put(&mut frame, &[]);
+        frame.to_vec()
+    }))
+    .chain([{
+        let (mut frame, body) = (bytes::BytesMut::new(), crate::codec::encode(&(5_u32, 100_u64)).unwrap());
+        frame::Header { flags: frame::LENT, ..frame::Header::new(frame::Kind::Deliver) }.put(&mut frame, &[&body]);
+        frame.extend_from_slice(&body);
+        frame.to_vec()
+    }]) {
         let (end, mut other, _bulk) = raw(quick()).await;
         other.write_all(&bytes).await.unwrap();
         let why = tokio::time::timeout(SOON, end).await.unwrap().unwrap();

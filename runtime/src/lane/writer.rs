@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -17,8 +19,33 @@ const GATHERED: usize = 256 << 10;
 const SLICES: usize = 64;
 
 /// Something to write. The queue has no bound of its own: what is in it has been counted already, messages by their
-/// channel and answers by the questions that were let in.
-pub(super) struct Out(pub Header, pub Body);
+/// channel, answers by what they hold.
+pub(super) struct Out {
+    pub header: Header,
+    pub body: Body,
+    pub held: Option<Held>,
+}
+
+/// Bytes that are counted until they are written.
+pub(super) struct Held {
+    count: Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Held {
+    /// Counts so many more, unless they would be more than `limit` with those that are there.
+    pub fn add(count: &Arc<AtomicU64>, bytes: u64, limit: u64) -> Option<Self> {
+        let more = |held: u64| held.checked_add(bytes).filter(|all| *all <= limit);
+        count.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
+        Some(Self { count: count.clone(), bytes })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.count.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
 
 /// A body in the parts in which it lies in memory.
 #[derive(Default)]
@@ -45,6 +72,7 @@ impl Body {
 struct Large {
     header: Header,
     parts: VecDeque<Bytes>,
+    _held: Option<Held>,
 }
 
 impl Large {
@@ -101,7 +129,7 @@ struct Pieces {
 impl Pieces {
     /// Adds a message that fits a chunk, and small frames such as the opening of a channel, whole; only announces a larger
     /// one, and gives it back.
-    fn add(&mut self, Out(header, body): Out, chunk: usize) -> Option<Large> {
+    fn add(&mut self, Out { header, body, held }: Out, chunk: usize) -> Option<Large> {
         let flags = match header.kind {
             Kind::Answer => ANSWER,
             _ => 0,
@@ -114,7 +142,7 @@ impl Pieces {
         let len = (body.len() as u64).to_le_bytes();
         self.frame(Header { kind: Kind::Begin, ..header }, [Bytes::copy_from_slice(&len)]);
         let parts = body.parts().filter(|part| !part.is_empty()).cloned().collect();
-        Some(Large { header, parts })
+        Some(Large { header, parts, _held: held })
     }
 
     fn frame(&mut self, header: Header, body: impl IntoIterator<Item = Bytes>) {
