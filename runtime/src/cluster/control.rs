@@ -14,6 +14,7 @@ use super::clock::boot_time;
 use super::message::{Answer, ControlAnswer, NodeAnswer, Said, ToControl, ToNode};
 use super::options::ClusterOptions;
 use super::registry::{About, Act, ClusterEvent, Now, Registry, Ticket};
+use super::renewal::Certifier;
 use crate::actor::{Actor, ActorError, Context, Message, Ref, ReplyTo};
 use crate::codec;
 use crate::id::{ActorId, Incarnation, NodeId};
@@ -60,13 +61,20 @@ pub(super) enum Appended {
 /// Makes join tokens.
 pub(super) type Inviter = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
+/// What only the node with the cluster's certificate authority can do.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub invite: Inviter,
+    pub certify: Certifier,
+}
+
 #[derive(Clone)]
 pub(super) struct ControlArgs {
     pub options: ClusterOptions,
     pub node: NodeId,
     pub incarnation: Incarnation,
     pub ports: ControlPorts,
-    pub inviter: Option<Inviter>,
+    pub desk: Option<Desk>,
     pub carrier: Arc<dyn Carrier>,
     /// What people and tests see of the members.
     pub members: Arc<watch::Sender<Vec<Member>>>,
@@ -147,6 +155,11 @@ impl Actor for Control {
 
 impl Control {
     fn said(&mut self, from: NodeId, what: ToControl, reply: ReplyTo<ControlAnswer>) {
+        if let ToControl::Certify { request } = &what {
+            let signed = self.args.desk.as_ref().map(|desk| (desk.certify)(from, request));
+            let signed = signed.unwrap_or_else(|| Err("this control node has no certificate authority".into()));
+            return reply.send(signed.map_or_else(ControlAnswer::No, ControlAnswer::Certified));
+        }
         let fresh = ActorId::new_random();
         if let ToControl::Spawn(request) = &what {
             let event = ClusterEvent::Spawned { actor: fresh, request: Box::new(request.clone()) };
@@ -167,7 +180,7 @@ impl Control {
             match act {
                 Act::Reply { ticket, with } => self.reply(ticket, with),
                 Act::Invite { ticket } => {
-                    let made = self.args.inviter.as_ref().map(|invite| invite());
+                    let made = self.args.desk.as_ref().map(|desk| (desk.invite)());
                     let made = made.unwrap_or_else(|| Err("this control node makes no join tokens".into()));
                     self.reply(ticket, made.map_or_else(ControlAnswer::No, ControlAnswer::Invited));
                 }

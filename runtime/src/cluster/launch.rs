@@ -1,7 +1,7 @@
 //! Starts a node with everything that it needs to be one: identity, links, control plane, lanes, its part in the cluster.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +14,13 @@ use tokio_util::task::TaskTracker;
 use super::ClusterError;
 use super::archive::ControlPorts;
 use super::carrier::{Carrier, CarrierError};
-use super::control::Inviter;
+use super::control::{Desk, Inviter};
 use super::kinds::KindsBuilder;
 use super::network::{Network, NetworkOptions};
 use super::node::{ClusterNode, ClusterSetup, Role};
 use super::options::ClusterOptions;
 use super::records::{self, Identity, Register};
+use super::renewal::{Renewal, Signer, certifier};
 use crate::actor::System;
 use crate::control::{ControlError, ControlHandler, ControlOptions, ControlPlane, LinkEvent, Side};
 use crate::id::{Incarnation, NodeId};
@@ -161,7 +162,15 @@ impl Launch {
         let inlet = Arc::new(Inlet::default());
         let plane = ControlPlane::start(endpoint.identity(), options.control.clone(), inlet.clone()).await?;
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let links = Links { plane: plane.clone(), endpoint, control };
+        let links = Links { plane: plane.clone(), endpoint: endpoint.clone(), control };
+        let register = match &authority {
+            Some(_) => Some(Arc::new(register(&state_dir, node, name.as_str(), &advertised)?)),
+            None => None,
+        };
+        let desk = authority.as_ref().zip(register.as_ref()).map(|(authority, register)| Desk {
+            invite: inviter(authority.clone(), options.net.token_lifetime),
+            certify: certifier(authority.clone(), register.clone(), options.net.certificate_lifetime),
+        });
         let role = match ports {
             Some(ports) => {
                 let served = JournalServiceArgs { journal: ports.journal.clone(), redactor: ports.redactor.clone() };
@@ -187,23 +196,16 @@ impl Launch {
             carrier: Arc::new(PlaneCarrier(plane.clone())),
             options: options.cluster.clone(),
         };
-        let lifetime = options.net.token_lifetime;
-        let inviter = authority.clone().map(|authority| inviter(authority, lifetime));
-        let cluster = ClusterNode::start_with(&system, setup, inviter.clone()).await?;
+        let cluster = ClusterNode::start_with(&system, setup, desk.clone()).await?;
         if authority.is_none() {
             // Its secrets are taken out where it is written.
             let journal = RemoteJournal::new(cluster.service(JournalService::NAME));
             system.provide(StateStore::new(Arc::new(journal), Arc::new(NoSecrets)));
         }
         inlet.open(cluster.clone());
-        let joins = match &authority {
-            None => None,
-            Some(authority) => {
-                let register =
-                    Register::open(state_dir.join("joined.json"), node, name.as_str(), vec![advertised.clone()])?;
-                Some(join_server(authority, node, register, &options.net))
-            }
-        };
+        let joins = authority.as_ref().zip(register);
+        let joins = joins.map(|(authority, register)| join_server(authority, node, register, &options.net));
+        let signer = authority.clone().map_or_else(|| Signer::Control(cluster.clone()), Signer::Me);
         let until = |part: BoxFuture<'static, ()>| {
             let ended = ended.clone();
             tasks.spawn(async move {
@@ -215,9 +217,11 @@ impl Launch {
         };
         until(Box::pin(follow_links(plane.clone(), cluster.clone())));
         until(Box::pin(take(accepted, network.clone(), plane.clone(), joins, tasks.clone())));
+        until(Box::pin(Renewal { endpoint, state_dir, signer }.keep()));
         if authority.is_none() {
             until(Box::pin(links.keep()));
         }
+        let inviter = desk.map(|desk| desk.invite);
         Ok(RunningNode { system, cluster, network, plane, listener, node, advertised, inviter, ended, tasks })
     }
 }
@@ -276,8 +280,11 @@ fn settled(listen: SocketAddr) -> Result<SocketAddr, ClusterError> {
     bound.map_err(|source| ClusterError::Listen { addr: listen, source })
 }
 
-fn join_server(authority: &Arc<Authority>, node: NodeId, register: Register, options: &NetOptions) -> JoinServer {
-    let register = Arc::new(register);
+fn register(state_dir: &Path, node: NodeId, name: &str, advertised: &str) -> Result<Register, ClusterError> {
+    Register::open(state_dir.join("joined.json"), node, name, vec![advertised.to_owned()])
+}
+
+fn join_server(authority: &Arc<Authority>, node: NodeId, register: Arc<Register>, options: &NetOptions) -> JoinServer {
     let book = Arc::new(TokenBook::new(register.clone(), register.tokens(), TOKENS));
     JoinServer::new(authority.clone(), node, book, register, options.clone())
 }

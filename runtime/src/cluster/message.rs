@@ -65,6 +65,10 @@ pub(super) enum ToControl {
         node: String,
     },
     Invite,
+    /// Sign this request for a certificate (PKCS #10, DER) in the name of the node that asks.
+    Certify {
+        request: Vec<u8>,
+    },
 }
 
 /// An actor has ended on its node and isn't started again there.
@@ -102,6 +106,8 @@ pub(super) enum ControlAnswer {
     /// It isn't done, and why.
     No(String),
     Done,
+    /// A certificate, DER.
+    Certified(Vec<u8>),
 }
 
 /// How an actor stands that somebody follows.

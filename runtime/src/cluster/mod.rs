@@ -22,6 +22,7 @@ mod nursery;
 mod options;
 mod records;
 mod registry;
+mod renewal;
 mod view;
 mod watching;
 

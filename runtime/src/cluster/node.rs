@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 use super::ClusterError;
 use super::archive::ControlPorts;
 use super::carrier::{Carrier, CarrierError};
-use super::control::{Control, ControlArgs, ControlMsg, Inviter};
+use super::control::{Control, ControlArgs, ControlMsg, Desk};
 use super::kinds::{ActorKind, ActorKinds, SpawnOrder};
 use super::member::{LeaseClock, MemberActor, MemberArgs, MemberMsg, Standing};
 use super::message::{Answer, ControlAnswer, Said, SpawnRequest, ToControl};
@@ -83,11 +83,11 @@ impl ClusterNode {
         Self::start_with(system, setup, None).await
     }
 
-    /// The same for a control node that can make join tokens.
+    /// The same for a control node that has the cluster's certificate authority.
     pub(super) async fn start_with(
         system: &System,
         setup: ClusterSetup,
-        inviter: Option<Inviter>,
+        desk: Option<Desk>,
     ) -> Result<Self, ClusterError> {
         let ClusterSetup { role, node, incarnation, facts, totals, kinds, network, carrier, options } = setup;
         let failed = |source| ClusterError::Start { name: "cluster".into(), source };
@@ -101,7 +101,7 @@ impl ClusterNode {
             Role::Member { control } => (control, None),
             Role::Control(ports) => {
                 let (options, carrier, members) = (options.clone(), to_all.clone(), Arc::new(members));
-                let args = ControlArgs { options, node, incarnation, ports, inviter, carrier, members };
+                let args = ControlArgs { options, node, incarnation, ports, desk, carrier, members };
                 let started = system.spawn::<Control>(CONTROL, args, ChildOptions::default()).await;
                 (node, Some(started.map_err(failed)?))
             }
@@ -239,6 +239,14 @@ impl ClusterNode {
     pub async fn invite(&self) -> Result<String, ClusterError> {
         match self.ask(ToControl::Invite).await? {
             ControlAnswer::Invited(token) => Ok(token),
+            other => Err(unexpected(other)),
+        }
+    }
+
+    /// A certificate (DER) in the name of this node, for the key of a request (PKCS #10, DER).
+    pub(super) async fn certify(&self, request: Vec<u8>) -> Result<Vec<u8>, ClusterError> {
+        match self.ask(ToControl::Certify { request }).await? {
+            ControlAnswer::Certified(certificate) => Ok(certificate),
             other => Err(unexpected(other)),
         }
     }

@@ -80,6 +80,11 @@ impl Register {
         self.lock().tokens.iter().map(|(nonce, until)| (*nonce, *until)).collect()
     }
 
+    /// Under which name a node has joined.
+    pub fn name(&self, node: NodeId) -> Option<String> {
+        self.lock().names.get(&node).cloned()
+    }
+
     fn check(joined: &Joined, applicant: &Applicant) -> Result<(), NetError> {
         let newcomer = &applicant.newcomer;
         if joined.names.contains_key(&newcomer.node) {
