@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::kinds::SpawnOrder;
-use super::view::{ActorExplanation, ActorFilter, ActorPage, NodeExplanation, NodeRecord};
+use super::view::{ActorCounts, ActorExplanation, ActorFilter, ActorPage, NodeExplanation, NodeRecord};
 use crate::actor::{ActorAddr, Json, Life};
 use crate::id::{ActorId, Incarnation, NodeId};
 use crate::membership::{Grant, NodeFacts, NodeLoad, Refusal, Renewal};
@@ -65,6 +65,8 @@ pub(super) enum ToControl {
         node: String,
     },
     Invite,
+    /// How many actors are in each state?
+    Count,
 }
 
 /// An actor has ended on its node and isn't started again there.
@@ -102,6 +104,7 @@ pub(super) enum ControlAnswer {
     /// It isn't done, and why.
     No(String),
     Done,
+    Counts(Json<ActorCounts>),
 }
 
 /// How an actor stands that somebody follows.
