@@ -4,6 +4,7 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use fleet_actors::narrate;
+use fleet_runtime::TraceId;
 use fleet_runtime::cluster::{ActorExplanation, ActorState, ClusterError};
 use fleet_runtime::job::{JobEvent, JobRecord, RunnerArgs};
 
@@ -32,7 +33,7 @@ pub(crate) async fn explain(
     let gates = shared.node.approvals.list().await.map_err(ApiError::internal)?;
     let waits_for = gates.into_iter().filter(|gate| gate.job == job.id.as_str()).collect();
     let runner = runner(&shared, &job, run.unwrap_or(0)).await?;
-    Ok(Json(JobExplanation { job, last, waits_for, runner }))
+    Ok(Json(JobExplanation { trace: Some(TraceId::of_job(&job.id)), job, last, waits_for, runner }))
 }
 
 /// Where the job's run is or is to be, and why. A run that is being placed isn't recorded as started yet.

@@ -1,19 +1,22 @@
 //! The listener: what every request passes before it gets to its handler
-//! (bound on requests → host and origin → token → deadline → access level → handler).
+//! (trace → bound on requests → host and origin → token → deadline → access level → handler).
 
 use std::future::Future;
 use std::io;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::http::HeaderValue;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::get;
+use fleet_runtime::TraceContext;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::error::ApiError;
 use crate::state::{ApiState, REQUEST_DEADLINE, Shared};
+use crate::wire::TRACEPARENT;
 use crate::{auth, node, origin, routes};
 
 /// Serves until `shutdown` resolves; then takes no more requests, ends the streams and lets the rest finish.
@@ -42,6 +45,7 @@ fn router(shared: Shared) -> Router {
         .fallback(no_such_path)
         .layer(from_fn_with_state(shared.node.hosts.clone(), origin::check_origin))
         .layer(from_fn_with_state(shared.clone(), within_bound))
+        .layer(from_fn(within_trace))
         .with_state(shared)
 }
 
@@ -53,6 +57,22 @@ async fn within_bound(State(shared): State<Shared>, request: Request, next: Next
     let _permit =
         shared.requests.try_acquire().map_err(|_| ApiError::busy("the node serves as many requests as it may"))?;
     Ok(next.run(request).await)
+}
+
+/// Whatever is done on account of a request is in the caller's trace, or in a new one. The answer says in which.
+async fn within_trace(request: Request, next: Next) -> Response {
+    let shown = request.headers().get(TRACEPARENT).and_then(|value| value.to_str().ok());
+    let caller: Option<TraceContext> = shown.and_then(|text| text.parse().ok());
+    let context = caller.as_ref().map_or_else(TraceContext::fresh, TraceContext::child);
+    let (trace, id, parent) =
+        (context.trace(), context.span(), caller.map(|caller| tracing::field::display(caller.span())));
+    let (method, path) = (request.method(), request.uri().path());
+    let span = tracing::info_span!(parent: None, "request", %trace, span = %id, parent, %method, path);
+    let mut response = context.scope(span, next.run(request)).await;
+    if let Ok(value) = HeaderValue::try_from(context.to_string()) {
+        response.headers_mut().insert(TRACEPARENT, value);
+    }
+    response
 }
 
 async fn no_such_path() -> ApiError {

@@ -6,11 +6,14 @@ use fleet_actors::gate::Approval;
 use fleet_runtime::auth::AccessLevel;
 use fleet_runtime::cluster::ActorExplanation;
 use fleet_runtime::job::JobRecord;
-use fleet_runtime::{Author, Envelope, Timestamp};
+use fleet_runtime::{Author, Envelope, Timestamp, TraceId};
 use serde::{Deserialize, Serialize};
 
 /// The header that makes a submit safe to repeat.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The header of W3C Trace Context: the trace that a request belongs to, and in an answer the one that it was given.
+pub const TRACEPARENT: &str = "traceparent";
 
 /// The header of a result that names the commit it rests on.
 pub const BASE_COMMIT: &str = "fleet-base-commit";
@@ -233,6 +236,9 @@ pub struct JobExplanation {
     pub waits_for: Vec<Approval>,
     /// Where its run is or is to be, and why; absent where the job has ended or waits for its turn.
     pub runner: Option<ActorExplanation>,
+    /// What the log lines of all nodes bear that have to do with it.
+    #[serde(default)]
+    pub trace: Option<TraceId>,
 }
 
 /// An event in one line.

@@ -17,7 +17,7 @@ use fleet_runtime::job::{
 use fleet_runtime::progress::{Progress, ProgressBus};
 use fleet_runtime::{
     Author, BlobOptions, BlobStore, Blobs, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId, SqliteJournal,
-    Timestamp,
+    Timestamp, TraceContext, TraceId,
 };
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -669,9 +669,29 @@ async fn explain_says_why_a_job_is_as_it_is_and_what_it_did_last() {
     let path = format!("/api/v1/jobs/{job}/explain");
     let explained: JobExplanation = node.get(&path).await.json().await.unwrap();
     assert_eq!((explained.job.state, explained.waits_for.len()), (JobState::Running, 0));
+    assert_eq!(explained.trace, Some(TraceId::of_job(&explained.job.id)));
     assert!(explained.last.unwrap().line.contains("started"), "its last line is that it started");
     node.go_on.notify_one();
     node.follow(&job, None).await.until("job.ended").await;
     let explained: JobExplanation = node.get(&path).await.json().await.unwrap();
     assert_eq!(explained.job.why.as_deref(), Some("all steps taken"));
+}
+
+#[tokio::test]
+async fn a_request_is_in_the_trace_of_its_caller_or_in_a_new_one_and_the_answer_says_which() {
+    let node = TestNode::start().await;
+    let trace_of = |response: &Response| -> TraceContext {
+        response.headers()["traceparent"].to_str().unwrap().parse().expect("a traceparent")
+    };
+    let callers = TraceContext::fresh();
+    let asked = node.request(Method::GET, "/api/v1/jobs").header("traceparent", callers.to_string());
+    let answered = trace_of(&asked.send().await.unwrap());
+    assert_eq!(answered.trace(), callers.trace());
+    assert_ne!(answered.span(), callers.span());
+    let (one, other) = (node.get("/api/v1/jobs").await, node.get("/api/v1/jobs").await);
+    assert_ne!(trace_of(&one).trace(), trace_of(&other).trace());
+    let nonsense =
+        node.request(Method::GET, "/api/v1/jobs/none").header("traceparent", "nonsense").send().await.unwrap();
+    assert_eq!(nonsense.status(), StatusCode::NOT_FOUND);
+    trace_of(&nonsense);
 }

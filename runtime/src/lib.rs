@@ -30,6 +30,7 @@ pub mod redact;
 pub mod stream;
 pub mod supervise;
 pub mod time;
+pub mod trace;
 
 pub use actor::{
     Actor, ActorAddr, ActorError, AskError, Context, Json, Message, Payload, Ref, ReplyTo, SendError, System,
@@ -52,3 +53,4 @@ pub use redact::{NoSecrets, Redacted, Redactor};
 pub use stream::StreamWriter;
 pub use supervise::{Backoff, ChildOptions, Intensity, Restart, Strategy, SupervisorOptions};
 pub use time::Timestamp;
+pub use trace::{TraceContext, TraceId};

@@ -24,7 +24,7 @@ pub async fn run(client: &Client, terminal: &Terminal, id: &str) -> Outcome {
 
 /// The most important first.
 fn lines(explained: &JobExplanation) -> Vec<String> {
-    let JobExplanation { job, last, waits_for, runner } = explained;
+    let JobExplanation { job, last, waits_for, runner, trace } = explained;
     let place = job.node.as_ref().filter(|_| !job.state.is_ended()).map(|node| format!(" on {node}"));
     let mut lines = vec![format!("{} is {}{}: {}", job.id, job.state, place.unwrap_or_default(), job.title)];
     lines.extend(job.why.iter().map(|why| format!("  {why}")));
@@ -35,6 +35,7 @@ fn lines(explained: &JobExplanation) -> Vec<String> {
     lines.extend(last.iter().map(|told| format!("  last, {}: {}", table::time(told.at), told.line)));
     let runner = runner.as_ref().map(ToString::to_string).unwrap_or_default();
     lines.extend(runner.lines().map(|line| format!("  {line}")));
+    lines.extend(trace.iter().map(|trace| format!("  in the logs of all nodes: trace={trace}")));
     lines
 }
 
@@ -54,12 +55,15 @@ mod tests {
             "state": "placing", "node": null, "addr": null, "generation": 0, "since": 0, "restarts": 0});
         let runner = json!({"record": record, "why": ["no node has 4 cpu free"], "placement": null});
         let explained: JobExplanation =
-            serde_json::from_value(json!({"job": job, "last": null, "waits_for": [], "runner": runner})).unwrap();
+            serde_json::from_value(json!({"job": job, "last": null, "waits_for": [], "runner": runner,
+            "trace": "4bf92f3577b34da6a3ce929d0e0e4736"}))
+            .unwrap();
         insta::assert_snapshot!(lines(&explained).join("\n"), @r"
         k3m9x2p7qa is queued: Clamp
           a node is being found for it
           job/k3m9x2p7qa/1 (fleet.job-runner/1) is placing since 1970-01-01T00:00:00.000Z
             no node has 4 cpu free
+          in the logs of all nodes: trace=4bf92f3577b34da6a3ce929d0e0e4736
         ");
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use fleet_inference::GpuSource;
-use fleet_runtime::cluster::LaunchOptions;
+use fleet_runtime::cluster::{ClusterOptions, LaunchOptions};
 use fleet_runtime::placement::{Amounts, Demand, Request, Resources};
 use fleet_runtime::probe::Gpu;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub struct ClusterConfig {
     pub labels: BTreeMap<String, String>,
     /// Whatever else is to be counted, such as `licences = 3`.
     pub custom: BTreeMap<String, f64>,
+    /// How long a node that is dead or has left stays on the list of nodes; "0s": for ever. The control node's matter.
+    /// Default 24 h.
+    #[serde(with = "humantime_serde")]
+    pub forget_after: Duration,
     /// Bounds and intervals of links, lanes, leases and placement; the same on all nodes. Each has its default.
     pub limits: LaunchOptions,
 }
@@ -42,12 +47,20 @@ impl Default for ClusterConfig {
             gpus: GpuSource::default(),
             labels: BTreeMap::new(),
             custom: BTreeMap::new(),
+            forget_after: ClusterOptions::default().forget_after,
             limits: LaunchOptions::default(),
         }
     }
 }
 
 impl ClusterConfig {
+    /// What the node's part in the cluster is started with.
+    pub fn launch(&self) -> LaunchOptions {
+        let mut limits = self.limits.clone();
+        limits.cluster.forget_after = self.forget_after;
+        limits
+    }
+
     /// What this node offers, with the engines that it runs and the GPUs that it has.
     pub fn offers(&self, engines: impl Iterator<Item = String>, gpus: &[Gpu]) -> Resources {
         let custom = self.custom.iter().map(|(name, amount)| (name.clone(), milli(*amount)));

@@ -11,7 +11,7 @@ use super::nearest::nearest;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("FLT-C001: can't read {}: {source}\n  next: check --config and the file's permissions; the sample is cluster.toml", path.display())]
+    #[error("FLT-K001: can't read {}: {source}\n  next: check --config and the file's permissions; the sample is cluster.toml", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -22,7 +22,7 @@ pub enum ConfigError {
     #[error("{0}")]
     Wrong(Box<Fault>),
     /// Every key is right by itself, but the values don't go together.
-    #[error("FLT-C003: {}: {what}\n  next: {remedy}", path.display())]
+    #[error("FLT-K003: {}: {what}\n  next: {remedy}", path.display())]
     Inconsistent {
         /// The file.
         path: PathBuf,
@@ -68,7 +68,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let gutter = self.line.to_string().len();
-        writeln!(f, "FLT-C002: {}:{}:{}: {}", self.path.display(), self.line, self.column, self.what)?;
+        writeln!(f, "FLT-K002: {}:{}:{}: {}", self.path.display(), self.line, self.column, self.what)?;
         writeln!(f, "  {} | {}", self.line, self.source_line)?;
         writeln!(f, "  {:gutter$} | {}{}", "", " ".repeat(self.column - 1), "^".repeat(self.mark))?;
         write!(f, "  next: {}", self.remedy)

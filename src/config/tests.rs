@@ -56,7 +56,7 @@ fn the_page_on_clusters_names_every_limit() {
 #[test]
 fn an_unknown_key_is_placed_and_the_nearest_one_offered() {
     insta::assert_snapshot!(refused("[node]\nname = \"a\"\n\n[jobs]\nmax_runing = 2\n"), @r#"
-    FLT-C002: cluster.toml:5:1: unknown key `max_runing` in [jobs]
+    FLT-K002: cluster.toml:5:1: unknown key `max_runing` in [jobs]
       5 | max_runing = 2
         | ^^^^^^^^^^
       next: did you mean `max_running`? Keys here: max_running, max_restarts, cpus, memory
@@ -66,7 +66,7 @@ fn an_unknown_key_is_placed_and_the_nearest_one_offered() {
 #[test]
 fn a_key_without_a_neighbour_is_answered_with_all_there_are() {
     insta::assert_snapshot!(refused("[jobs]\ncolour = 2\n"), @r#"
-    FLT-C002: cluster.toml:2:1: unknown key `colour` in [jobs]
+    FLT-K002: cluster.toml:2:1: unknown key `colour` in [jobs]
       2 | colour = 2
         | ^^^^^^
       next: remove it, or use one of: max_running, max_restarts, cpus, memory
@@ -76,7 +76,7 @@ fn a_key_without_a_neighbour_is_answered_with_all_there_are() {
 #[test]
 fn a_value_of_the_wrong_kind_is_placed() {
     insta::assert_snapshot!(refused("[jobs]\nmax_running = \"two\"\n"), @r#"
-    FLT-C002: cluster.toml:2:15: invalid type: string "two", expected usize
+    FLT-K002: cluster.toml:2:15: invalid type: string "two", expected usize
       2 | max_running = "two"
         |               ^^^^^
       next: give the key a value of that kind; the sample cluster.toml has every key with an example
@@ -86,7 +86,7 @@ fn a_value_of_the_wrong_kind_is_placed() {
 #[test]
 fn broken_toml_is_placed() {
     insta::assert_snapshot!(refused("[node\nname = 1\n"), @r#"
-    FLT-C002: cluster.toml:1:6: unclosed table, expected `]`
+    FLT-K002: cluster.toml:1:6: unclosed table, expected `]`
       1 | [node
         |      ^
       next: mend it here: a line is `key = value` or `[table]`, text stands in quotes, sizes are "8MiB", durations "500ms"
@@ -96,7 +96,7 @@ fn broken_toml_is_placed() {
 #[test]
 fn listening_to_the_world_is_refused_for_want_of_tls() {
     insta::assert_snapshot!(refused("[node]\nlisten = \"0.0.0.0:7400\"\n"), @r#"
-    FLT-C003: cluster.toml: [node] listen = "0.0.0.0:7400" isn't a loopback address, and this release has no TLS
+    FLT-K003: cluster.toml: [node] listen = "0.0.0.0:7400" isn't a loopback address, and this release has no TLS
       next: listen on 127.0.0.1 or [::1]; from elsewhere, use an SSH tunnel to it
     "#);
 }

@@ -99,7 +99,7 @@ pub(super) async fn launch(
         advertised: config.cluster.advertise.clone(),
         totals: offers,
         kinds: ActorKinds::builder().with::<JobRunner>().with::<PlacedAgent>().with::<PlacedEngine>(),
-        options: config.cluster.limits.clone(),
+        options: config.cluster.launch(),
     };
     let started = match (part, kept) {
         (Part::Newcomer { control, token }, _) => launch.join(&control, &token).await,

@@ -15,3 +15,4 @@ mod network;
 mod network_faults;
 mod start;
 mod story;
+mod traces;

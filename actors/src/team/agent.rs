@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use fleet_runtime::actor::{Actor, ActorError, AskError, Context, Json, Message, Ref, ReplyTo};
-use fleet_runtime::{Author, Wire};
+use fleet_runtime::{Author, Wire, trace};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::council::{Assignment, CouncilMsg, Finished};
@@ -51,11 +51,11 @@ impl Actor for Agent {
     }
 
     async fn handle(&mut self, _: AgentMsg, ctx: &Context<AgentMsg>) -> Result<(), ActorError> {
-        let ended = ctx.cancelled();
+        let (ended, run) = (ctx.cancelled(), self.args.work.ctx.order.run);
         tokio::select! {
             biased;
             () = ended.cancelled() => Ok(()),
-            done = self.work(ctx.myself()) => done,
+            done = trace::for_job(&self.args.work.ctx.job, run, self.work(ctx.myself())) => done,
         }
     }
 }
@@ -63,6 +63,7 @@ impl Actor for Agent {
 impl Agent {
     async fn work(&self, me: Ref<AgentMsg>) -> Result<(), ActorError> {
         let attempt = self.args.attempt;
+        tracing::info!(attempt, "an agent begins");
         let up = |reply| CouncilMsg::AgentUp { attempt, agent: me.clone(), reply };
         let assignment = self.ask_council(up).await?.take().map_err(ActorError::Failed)?;
         // It is done, or has crashed too often: there is nothing more to do.

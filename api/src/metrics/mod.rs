@@ -1,13 +1,13 @@
 //! `GET /metrics`: what this node and, at the control node, its cluster are doing, in numbers for Prometheus.
 //!
 //! Nothing is counted for it while nobody asks: the page is gathered from what the parts know of themselves, and from what
-//! the journal was given since the last time. No metric lives anywhere but in [`names`].
+//! the journal was given since the last time. What it costs doesn't depend on how many jobs are kept. No metric lives anywhere but in [`names`].
 
+mod lanes;
 pub mod names;
 mod page;
 mod tally;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -16,8 +16,8 @@ use axum::response::IntoResponse;
 use fleet_runtime::Timestamp;
 use fleet_runtime::auth::AccessLevel;
 use fleet_runtime::blob::BlobStats;
-use fleet_runtime::cluster::{ActorFilter, ActorState, ClusterNode};
-use fleet_runtime::job::{JobRecord, JobState};
+use fleet_runtime::cluster::{ActorState, ClusterNode};
+use fleet_runtime::job::JobState;
 use fleet_runtime::membership::MemberState;
 
 use crate::access::Issued;
@@ -49,6 +49,10 @@ fn of_node(shared: &Shared, page: &mut Page) {
     page.count(names::HTTP_ACTIVE, &[], active(options.max_requests, &shared.requests));
     page.count(names::HTTP_FOLLOWERS, &[], active(options.max_followers, &shared.followers));
     of_blobs(&shared.node.blobs.stats(), page);
+    if let Some(cluster) = &shared.node.cluster {
+        lanes::of_lanes(&cluster.lane_figures(), page);
+        lanes::of_actors(&cluster.actor_figures(), page);
+    }
     (shared.node.figures)(page);
 }
 
@@ -72,12 +76,11 @@ fn of_blobs(stats: &BlobStats, page: &mut Page) {
 
 /// What the control node knows of all; the others would say the same a second time.
 async fn of_cluster(shared: &Shared, page: &mut Page) -> Result<(), ApiError> {
-    let jobs = shared.node.jobs.list().await.map_err(ApiError::internal)?;
-    of_jobs(&jobs, page);
+    of_jobs(&shared.node.jobs.counts().await.map_err(ApiError::internal)?, page);
     let journal = &shared.node.journal;
     let committed = *journal.committed().borrow();
     let mut tally = shared.tally.lock().await;
-    tally.catch_up(&**journal, &jobs).await.map_err(ApiError::internal)?;
+    tally.catch_up(&**journal, &shared.node.jobs).await.map_err(ApiError::internal)?;
     tally.show(committed, page);
     drop(tally);
     let waiting = shared.node.approvals.list().await.map_err(ApiError::internal)?;
@@ -89,11 +92,9 @@ async fn of_cluster(shared: &Shared, page: &mut Page) -> Result<(), ApiError> {
     }
 }
 
-fn of_jobs(jobs: &[JobRecord], page: &mut Page) {
-    use JobState::{Failed, Queued, Running, Stopped, Stopping, Succeeded, Waiting};
-    for state in [Queued, Running, Waiting, Stopping, Succeeded, Failed, Stopped] {
-        let n = jobs.iter().filter(|job| job.state == state).count() as u64;
-        page.count(names::JOBS, &[("state", state.as_str())], n);
+fn of_jobs(jobs: &[(JobState, u64)], page: &mut Page) {
+    for (state, n) in jobs {
+        page.count(names::JOBS, &[("state", state.as_str())], *n);
     }
 }
 
@@ -119,10 +120,7 @@ async fn of_members(cluster: &ClusterNode, page: &mut Page) -> Result<(), ApiErr
         page.put(names::NODE_CPU, &of, f64::from(node.load.cpu_permille) / 1000.0);
         page.count(names::NODE_MEMORY, &of, node.load.memory_used);
     }
-    let mut actors: BTreeMap<ActorState, u64> = BTreeMap::new();
-    for actor in cluster.actors(ActorFilter::default()).await.map_err(ApiError::internal)? {
-        *actors.entry(actor.state).or_default() += 1;
-    }
+    let actors = cluster.actor_counts().await.map_err(ApiError::internal)?;
     use ActorState::{Moving, Placing, Recovering, Starting, Stopping, Up};
     for state in [Placing, Starting, Up, Moving, Recovering, Stopping] {
         let n = actors.get(&state).copied().unwrap_or(0);

@@ -65,6 +65,23 @@ metrics! {
     BLOB_READS = Counter "fleet_blob_disk_reads_total" "Blobs read from this node's disk, not found in memory.";
     BLOB_REMOVED = Counter "fleet_blob_removed_total" "Blobs removed by age, for room, or with their job.";
 
+    LANE_UP = Gauge "fleet_lane_up" "1 while a lane leads to the node of that id, else 0.";
+    LANES_MADE = Counter "fleet_lanes_made_total" "Lanes made to another node; one more than it was lost.";
+    LANE_SENT = Counter "fleet_lane_sent_messages_total" "Messages sent to actors of another node.";
+    LANE_SENT_BYTES = Counter "fleet_lane_sent_bytes_total" "Bytes of the messages sent to actors of another node.";
+    LANE_RECEIVED = Counter "fleet_lane_received_messages_total" "Messages that came from another node.";
+    LANE_RECEIVED_BYTES = Counter "fleet_lane_received_bytes_total" "Bytes of the messages that came from another node.";
+    LANE_ON_THE_WAY = Gauge "fleet_lane_outstanding_messages" "Messages sent over the present lane that aren't known to have been taken.";
+    LANE_ON_THE_WAY_BYTES = Gauge "fleet_lane_outstanding_bytes" "Bytes of the messages sent over the present lane that aren't known to have been taken.";
+    LANE_WAITS = Counter "fleet_lane_waits_total" "Times that a sender waited for room on a lane or at its actor.";
+    LANE_BUSY = Counter "fleet_lane_busy_total" "Times that a sender didn't wait for room and was told that there is none.";
+    LANE_REFUSED = Counter "fleet_lane_refused_messages_total" "Messages from another node that were refused here, by reason.";
+
+    ACTOR_HERE = Gauge "fleet_local_actors" "Actors of this process, by the kind of their messages.";
+    ACTOR_HANDLED = Counter "fleet_actor_handled_messages_total" "Messages that actors of this process have begun to handle.";
+    MAILBOX_WAITING = Gauge "fleet_mailbox_waiting_messages" "Messages that wait in the mailboxes of this process.";
+    MAILBOX_FULLEST = Gauge "fleet_mailbox_fullest_messages" "Messages that wait in the fullest mailbox of this process.";
+
     ENGINE_READY = Gauge "fleet_engine_ready" "1 if the engine answers, 0 while it loads or if it has failed.";
     ENGINE_REQUESTS = Counter "fleet_engine_requests_total" "Requests that an engine is through with, by outcome.";
     ENGINE_QUEUED = Gauge "fleet_engine_requests_queued" "Requests that wait for an engine.";

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use fleet_runtime::job::{JobEvent, JobRecord};
-use fleet_runtime::{Envelope, JobId, Journal, JournalError, Position};
+use fleet_runtime::job::JobEvent;
+use fleet_runtime::{Envelope, JobId, Jobs, Journal, JournalError, Position, Timestamp};
 
 use super::names;
 use super::page::{Page, Waits};
@@ -15,6 +15,10 @@ const PAGE: usize = 1000;
 const MOST: usize = 100_000;
 /// Kinds and tools that are told apart; an agent that invents names doesn't make the page longer for ever.
 const NAMES: usize = 200;
+/// Submits that are remembered until their job starts, of some hundred bytes each.
+const SUBMITS: usize = 200_000;
+/// Jobs that are asked when they were submitted, because that was before this node started; for one page.
+const ASKED: usize = 200;
 const OTHER: &str = "other";
 
 /// Counters over the journal.
@@ -28,6 +32,9 @@ pub(crate) struct Tally {
     tools: BTreeMap<(String, bool), u64>,
     effects: [u64; 2],
     waits: Waits,
+    submitted: HashMap<JobId, Timestamp>,
+    /// Started for the first time then, and submitted before this node started.
+    earlier: Vec<(JobId, Timestamp)>,
 }
 
 impl Tally {
@@ -37,21 +44,26 @@ impl Tally {
     }
 
     /// Reads on.
-    pub(super) async fn catch_up(&mut self, journal: &dyn Journal, jobs: &[JobRecord]) -> Result<(), JournalError> {
-        let jobs: HashMap<&JobId, &JobRecord> = jobs.iter().map(|job| (&job.id, job)).collect();
+    pub(super) async fn catch_up(&mut self, journal: &dyn Journal, jobs: &Jobs) -> Result<(), JournalError> {
         let mut seen = 0;
         while seen < MOST {
             let events = journal.read_all(self.read, PAGE).await?;
             let Some(last) = events.last() else { break };
             (self.read, seen) = (last.position, seen + events.len());
             for event in &events {
-                self.count(event, &jobs);
+                self.count(event);
+            }
+        }
+        for (job, started) in std::mem::take(&mut self.earlier) {
+            // One that is deleted by now has waited for nobody who asks.
+            if let Ok(record) = jobs.get(&job).await {
+                self.waits.add(started.since(record.submitted_at));
             }
         }
         Ok(())
     }
 
-    fn count(&mut self, event: &Envelope, jobs: &HashMap<&JobId, &JobRecord>) {
+    fn count(&mut self, event: &Envelope) {
         bump(&mut self.kinds, event.kind.clone(), OTHER.to_owned());
         match event.kind.as_str() {
             "effect.completed" => self.effects[0] += 1,
@@ -62,21 +74,34 @@ impl Tally {
                     bump(&mut self.tools, (tool.to_owned(), allowed), (OTHER.to_owned(), allowed));
                 }
             }
-            _ => self.job(event, jobs),
+            _ => self.job(event),
         }
     }
 
-    fn job(&mut self, event: &Envelope, jobs: &HashMap<&JobId, &JobRecord>) {
+    fn job(&mut self, event: &Envelope) {
+        let (job, at) = (event.stream.as_job(), event.at);
         match JobEvent::read(event) {
+            Some(JobEvent::Submitted { .. }) => {
+                if let (Some(job), true) = (job, self.submitted.len() < SUBMITS) {
+                    self.submitted.insert(job, at);
+                }
+            }
             Some(JobEvent::Started { run, node }) => {
                 bump(&mut self.started, node.unwrap_or_default(), OTHER.to_owned());
-                let job = event.stream.as_job();
-                if let (1, Some(job)) = (run, job.and_then(|id| jobs.get(&id))) {
-                    self.waits.add(event.at.since(job.submitted_at));
+                if let (1, Some(job)) = (run, job) {
+                    match self.submitted.remove(&job) {
+                        Some(submitted) => self.waits.add(at.since(submitted)),
+                        None if self.earlier.len() < ASKED => self.earlier.push((job, at)),
+                        None => {}
+                    }
                 }
             }
             Some(JobEvent::Requeued { crash, .. }) => self.lost[usize::from(!crash)] += 1,
-            Some(JobEvent::Ended { state, .. }) => *self.ended.entry(state.as_str()).or_default() += 1,
+            Some(JobEvent::Ended { state, .. }) => {
+                *self.ended.entry(state.as_str()).or_default() += 1;
+                // Stopped before it ever started.
+                job.map(|job| self.submitted.remove(&job));
+            }
             _ => {}
         }
     }

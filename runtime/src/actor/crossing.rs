@@ -20,6 +20,7 @@ use super::reply::LeftPort;
 use super::system::Home;
 use crate::codec::{self, CodecError, Wire};
 use crate::id::NodeId;
+use crate::trace::{self, TraceContext};
 
 /// The way to actors that this process can't reach directly.
 pub(crate) trait Link: Send + Sync + 'static {
@@ -81,12 +82,22 @@ pub(crate) struct Parcel {
     pub(crate) attached: Vec<Bytes>,
     /// The reply port that it left behind, if any: who is to be told when it is refused.
     pub(crate) port: PortToken,
+    /// The head begins with the trace that the message was sent in.
+    pub(crate) traced: bool,
 }
 
 impl Parcel {
     /// Bytes of all parts.
     pub(crate) fn len(&self) -> usize {
         self.head.len() + self.attached.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Takes along where its sender stands, if that is in a trace.
+    pub(crate) fn stamp(&mut self) {
+        if let Some(context) = trace::current() {
+            self.head = context.stamp(&self.head);
+            self.traced = true;
+        }
     }
 
     /// The payloads one after the other, as they arrive.
@@ -104,11 +115,26 @@ impl Parcel {
 pub(crate) struct Arrived {
     pub(crate) head: Bytes,
     pub(crate) attached: Bytes,
+    /// Where its sender stood. Boxed, since most have none.
+    pub(crate) trace: Option<Box<TraceContext>>,
+}
+
+impl Arrived {
+    /// `traced`: the head begins with the trace that the message was sent in.
+    pub(crate) fn new(head: Bytes, attached: Bytes, traced: bool) -> Self {
+        match traced {
+            false => Self { head, attached, trace: None },
+            true => {
+                let (context, head) = TraceContext::unstamp(head);
+                Self { head, attached, trace: context.map(Box::new) }
+            }
+        }
+    }
 }
 
 impl From<&Parcel> for Arrived {
     fn from(parcel: &Parcel) -> Self {
-        Self { head: parcel.head.clone(), attached: parcel.joined() }
+        Self::new(parcel.head.clone(), parcel.joined(), parcel.traced)
     }
 }
 
@@ -247,7 +273,7 @@ pub(super) fn pack<T: Wire>(value: &T, link: &Arc<dyn Link>) -> Result<(Parcel, 
     let (result, done) = within(link, Bytes::new(), || codec::encode(value));
     let port = done.left.first().copied().unwrap_or_default();
     let left = LeftPorts { link: done.link, tokens: done.left };
-    Ok((Parcel { head: result?.into(), attached: done.attached, port }, left))
+    Ok((Parcel { head: result?.into(), attached: done.attached, port, traced: false }, left))
 }
 
 /// The ports that one message left behind. Dropped (not sent after all), their askers are told.
@@ -273,7 +299,7 @@ impl Drop for LeftPorts {
 
 /// Decodes what came over a link.
 pub(crate) fn decode_crossing<T: Wire>(arrived: Arrived, link: &Arc<dyn Link>) -> Result<T, CodecError> {
-    let Arrived { head, attached } = arrived;
+    let Arrived { head, attached, .. } = arrived;
     let (result, done) = within(link, attached, || codec::decode(&head));
     if done.torn {
         return Err(CodecError::BadFrame("a payload that it names didn't come with it"));

@@ -16,10 +16,12 @@ use ractor::{ActorCell, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Actor;
+use super::Message;
 use super::context::Context;
 use super::error::ActorError;
 use super::lifeline::Lifeline;
 use super::slot::{Slot, Toll};
+use crate::trace::TraceContext;
 
 /// A message in a mailbox, with the room that it takes there.
 ///
@@ -30,16 +32,23 @@ pub(crate) struct Mail<M> {
     body: M,
     room: OwnedSemaphorePermit,
     toll: Option<Toll>,
+    /// Where its sender stood. Boxed, since most have none and each place in a mailbox has room for it.
+    trace: Option<Box<TraceContext>>,
 }
 
 impl<M> Mail<M> {
     pub(crate) fn new(body: M, room: OwnedSemaphorePermit) -> Self {
-        Self { body, room, toll: None }
+        Self { body, room, toll: None, trace: None }
     }
 
     /// For a message from another node.
     pub(crate) fn with(self, toll: Option<Toll>) -> Self {
         Self { toll, ..self }
+    }
+
+    /// Sent in that trace.
+    pub(crate) fn within(self, trace: Option<Box<TraceContext>>) -> Self {
+        Self { trace, ..self }
     }
 
     #[cfg(test)]
@@ -118,11 +127,21 @@ impl<A: Actor> ractor::Actor for Host<A> {
         mail: Mail<A::Msg>,
         life: &mut Life<A>,
     ) -> Result<(), ActorProcessingErr> {
-        let Mail { body, room, toll } = mail;
+        let Mail { body, room, toll, trace } = mail;
         // The message has been taken: from here it isn't waiting any more.
         drop((room, toll));
-        let result = caught(pin!(life.actor.handle(body, &life.ctx))).await;
-        life.ctx.lifeline().fail_with(result).await
+        let Life { actor, ctx } = life;
+        let ctx = &*ctx;
+        ctx.slot().takes_one();
+        let result = {
+            let piece = pin!(actor.handle(body, ctx));
+            match trace {
+                None => caught(piece).await,
+                // Boxed: the future of a handler has to stay small for those who aren't traced.
+                Some(sent) => Box::pin(traced(*sent, ctx, caught(piece))).await,
+            }
+        };
+        ctx.lifeline().fail_with(result).await
     }
 
     async fn handle_supervisor_evt(
@@ -146,6 +165,18 @@ impl<A: Actor> ractor::Actor for Host<A> {
         };
         caught(pin!(goodbye)).await.map_err(Into::into)
     }
+}
+
+/// Handles a message on account of whoever sent it.
+async fn traced<M: Message, T>(sent: TraceContext, ctx: &Context<M>, handling: impl Future<Output = T>) -> T {
+    let context = sent.child();
+    let addr = ctx.slot().addr();
+    let span = context.handling(&sent, ctx.name(), M::KIND, addr.node);
+    let handled = context.scope(span, async {
+        tracing::debug!(target: "fleet_runtime::trace", "a message is handled");
+        handling.await
+    });
+    handled.await
 }
 
 /// Runs a piece of an actor; a panic becomes an error like any other.

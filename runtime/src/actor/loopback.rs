@@ -40,17 +40,18 @@ enum Frame {
 struct Pieces {
     head: Vec<u8>,
     attached: Vec<u8>,
+    traced: bool,
 }
 
 impl From<Parcel> for Pieces {
     fn from(parcel: Parcel) -> Self {
-        Self { head: parcel.head.to_vec(), attached: parcel.joined().to_vec() }
+        Self { head: parcel.head.to_vec(), attached: parcel.joined().to_vec(), traced: parcel.traced }
     }
 }
 
 impl From<Pieces> for Arrived {
     fn from(pieces: Pieces) -> Self {
-        Self { head: pieces.head.into(), attached: pieces.attached.into() }
+        Self::new(pieces.head.into(), pieces.attached.into(), pieces.traced)
     }
 }
 

@@ -192,7 +192,9 @@ impl Remote {
 }
 
 fn pack_for<M: Message>(msg: &M, link: &Arc<dyn Link>) -> Result<(Parcel, LeftPorts), SendError> {
-    crossing::pack(msg, link).map_err(|e| SendError::NotSent(e.to_string()))
+    let (mut parcel, left) = crossing::pack(msg, link).map_err(|e| SendError::NotSent(e.to_string()))?;
+    parcel.stamp();
+    Ok((parcel, left))
 }
 
 impl<M: Send + 'static> From<&Target<M>> for ActorAddr {

@@ -82,7 +82,7 @@ impl LeftPort for RemotePort {
     // A port that came over one link and left over another: the bytes are handed on as they are.
     fn answer(mut self: Box<Self>, answer: Arrived, _: &Arc<dyn Link>) -> Result<(), CodecError> {
         self.answered = true;
-        let parcel = Parcel { head: answer.head, attached: vec![answer.attached], port: PortToken::NONE };
+        let parcel = Parcel { head: answer.head, attached: vec![answer.attached], ..Parcel::default() };
         self.link.answer(self.token, Some(parcel));
         Ok(())
     }

@@ -4,6 +4,7 @@
 //! its messages wait here, within the same bound as its mailbox; when it has ended for good the
 //! slot is closed and every sender is told `Gone`.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ractor::ActorRef;
@@ -13,6 +14,7 @@ use super::address::ActorAddr;
 use super::error::SendError;
 use super::host::Mail;
 use crate::id::Generation;
+use crate::trace;
 
 /// How many messages may wait for one actor.
 pub(crate) const MAILBOX: usize = 1024;
@@ -51,6 +53,8 @@ impl Drop for Toll {
 pub(crate) struct Slot<M> {
     name: String,
     permits: Arc<Semaphore>,
+    mailbox: usize,
+    handled: AtomicU64,
     tenancy: Mutex<Tenancy<M>>,
 }
 
@@ -68,15 +72,29 @@ enum State<M> {
 
 impl<M: Send + 'static> Slot<M> {
     pub(crate) fn new(name: String, addr: ActorAddr, mailbox: usize) -> Arc<Self> {
+        let mailbox = mailbox.clamp(1, Semaphore::MAX_PERMITS);
         Arc::new(Self {
             name,
-            permits: Arc::new(Semaphore::new(mailbox.clamp(1, Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(mailbox)),
+            mailbox,
+            handled: AtomicU64::new(0),
             tenancy: Mutex::new(Tenancy { addr, state: State::Away(Vec::new()) }),
         })
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its actor has a message in hand.
+    pub(crate) fn takes_one(&self) {
+        self.handled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Messages that were taken, and those that wait.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let waiting = self.mailbox.saturating_sub(self.permits.available_permits());
+        (self.handled.load(Ordering::Relaxed), waiting as u64)
     }
 
     pub(crate) fn addr(&self) -> ActorAddr {
@@ -89,12 +107,12 @@ impl<M: Send + 'static> Slot<M> {
 
     pub(crate) async fn send(&self, msg: M) -> Result<(), SendError> {
         let permit = self.permit().await?;
-        self.put(Mail::new(msg, permit))
+        self.put(Mail::new(msg, permit).within(trace::current().map(Box::new)))
     }
 
     pub(crate) fn try_send(&self, msg: M) -> Result<(), SendError> {
         let permit = self.try_permit()?;
-        self.put(Mail::new(msg, permit))
+        self.put(Mail::new(msg, permit).within(trace::current().map(Box::new)))
     }
 
     pub(crate) async fn permit(&self) -> Result<OwnedSemaphorePermit, SendError> {

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -12,6 +12,7 @@ use wincode::{SchemaRead, SchemaWrite};
 use super::address::ActorAddr;
 use super::crossing::{Arrived, KindId, Link, PortTable, Refusal, decode_crossing};
 use super::error::{ActorError, SendError};
+use super::figures::{ActorFigures, SlotFigures};
 use super::host::Mail;
 use super::provided::Provided;
 use super::reference::Ref;
@@ -95,6 +96,11 @@ impl System {
         self.root.ended().await;
     }
 
+    /// What its actors have done and have before them.
+    pub fn figures(&self) -> ActorFigures {
+        self.home.figures()
+    }
+
     pub(crate) fn home(&self) -> &Home {
         &self.home
     }
@@ -135,14 +141,16 @@ struct Inner {
     node: NodeId,
     incarnation: Incarnation,
     slots: RwLock<HashMap<ActorId, Weak<dyn AnySlot>>>,
+    /// Messages that actors have handled which are no more, by kind.
+    past: Mutex<HashMap<&'static str, u64>>,
     ports: PortTable,
     provided: Provided,
 }
 
 impl Home {
     fn new(node: NodeId, incarnation: Incarnation) -> Self {
-        let (slots, ports, provided) = Default::default();
-        Self(Arc::new(Inner { node, incarnation, slots, ports, provided }))
+        let (slots, past, ports, provided) = Default::default();
+        Self(Arc::new(Inner { node, incarnation, slots, past, ports, provided }))
     }
 
     pub(crate) fn provided(&self) -> &Provided {
@@ -166,7 +174,32 @@ impl Home {
 
     /// The actor has ended for good.
     pub(crate) fn forget(&self, actor: ActorId) {
-        self.0.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&actor);
+        let mut slots = self.0.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.remove(&actor).and_then(|slot| slot.upgrade());
+        if let Some(SlotFigures { kind, handled, .. }) = slot.as_ref().map(|slot| slot.figures()) {
+            *self.past().entry(kind).or_default() += handled;
+        }
+        // Before the slot, whose messages may run code of theirs when they are dropped.
+        drop(slots);
+        drop(slot);
+    }
+
+    fn figures(&self) -> ActorFigures {
+        let mut all = ActorFigures::new();
+        let slots = self.0.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let here: Vec<Arc<dyn AnySlot>> = slots.values().filter_map(Weak::upgrade).collect();
+        here.iter().for_each(|slot| slot.figures().add_to(&mut all));
+        for (kind, handled) in &*self.past() {
+            all.entry(kind).or_default().handled += handled;
+        }
+        // As above: one of them may have ended meanwhile.
+        drop(slots);
+        drop(here);
+        all
+    }
+
+    fn past(&self) -> std::sync::MutexGuard<'_, HashMap<&'static str, u64>> {
+        self.0.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn find(&self, addr: ActorAddr) -> Option<Arc<dyn AnySlot>> {
@@ -190,6 +223,8 @@ pub(crate) trait AnySlot: Send + Sync {
 
     /// Decodes and queues a message if there is room now. Gives the packet back where there isn't.
     fn try_deliver(&self, packet: Packet, link: &Arc<dyn Link>) -> Result<(), Undelivered>;
+
+    fn figures(&self) -> SlotFigures;
 
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -257,6 +292,11 @@ impl<M: Message> AnySlot for Slot<M> {
         }
     }
 
+    fn figures(&self) -> SlotFigures {
+        let (handled, waiting) = self.counts();
+        SlotFigures { kind: M::KIND, handled, waiting }
+    }
+
     fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
@@ -277,7 +317,8 @@ impl<M: Message> Slot<M> {
         if let Err(now) = self.admits(packet.to) {
             return Err(packet.refused(Refusal::Moved(now)));
         }
-        let Packet { to, arrived, toll, .. } = packet;
+        let Packet { to, mut arrived, toll, .. } = packet;
+        let trace = arrived.trace.take();
         let msg = match decode_crossing(arrived, link) {
             Ok(msg) => msg,
             Err(e) => {
@@ -285,7 +326,7 @@ impl<M: Message> Slot<M> {
                 return Err(Refusal::NotSent(e.to_string()));
             }
         };
-        self.put_at(to, Mail::new(msg, room).with(toll)).map_err(|(now, mail)| {
+        self.put_at(to, Mail::new(msg, room).with(toll).within(trace)).map_err(|(now, mail)| {
             mail.forgive();
             if now == to { Refusal::Gone } else { Refusal::Moved(now) }
         })

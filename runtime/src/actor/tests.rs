@@ -482,3 +482,26 @@ fn what_was_provided_is_given_up_when_the_whole_runtime_is_dropped() {
     drop(runtime);
     assert_eq!(Arc::strong_count(&alive), 1);
 }
+
+#[tokio::test]
+async fn the_figures_of_a_kind_count_what_was_handled_and_what_waits_and_outlast_its_actors() {
+    let system = system().await;
+    let probe = Probe::default();
+    let (one, other) = (
+        system.spawn::<Counter>("one", probe.clone(), child(Restart::Temporary)).await.unwrap(),
+        system.spawn::<Counter>("other", probe.clone(), child(Restart::Temporary)).await.unwrap(),
+    );
+    one.ask(SOON, CounterMsg::Get).await.unwrap();
+    other.tell(CounterMsg::Hold).await.unwrap();
+    let of_kind = || system.figures()[CounterMsg::KIND];
+    until("both have taken one", || of_kind().handled == 2).await;
+    for _ in 0..3 {
+        other.tell(CounterMsg::Add(1)).await.unwrap();
+    }
+    assert_eq!(of_kind(), KindFigures { actors: 2, handled: 2, waiting: 3, fullest: 3 });
+    probe.gate.notify_one();
+    until("none waits", || of_kind() == KindFigures { actors: 2, handled: 5, waiting: 0, fullest: 0 }).await;
+    system.stop("one").await;
+    system.stop("other").await;
+    assert_eq!(of_kind(), KindFigures { actors: 0, handled: 5, waiting: 0, fullest: 0 });
+}

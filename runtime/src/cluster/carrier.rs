@@ -30,3 +30,14 @@ pub enum CarrierError {
     #[error("refused: {0}")]
     Refused(String),
 }
+
+impl CarrierError {
+    /// Stable, for people and programs that look it up: `docs/errors.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "FLT-C014",
+            Self::Unknown(_) => "FLT-C015",
+            Self::Refused(_) => "FLT-C016",
+        }
+    }
+}

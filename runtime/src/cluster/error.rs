@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use super::carrier::CarrierError;
 use crate::actor::ActorError;
 use crate::codec::CodecError;
 use crate::control::ControlError;
@@ -53,7 +54,10 @@ pub enum ClusterError {
     /// Take another address, or stop what listens there.
     #[error("can't listen on {addr}: {source}")]
     Listen { addr: SocketAddr, source: io::Error },
-    /// Ask again: the control node is away, or was asked what it can't answer.
+    /// The control node wasn't reached, or gave no answer; the error says whether it may be asked again.
+    #[error("the control node: {0}")]
+    Call(#[from] CarrierError),
+    /// Ask again: the control node was asked what it can't answer.
     #[error("the control node: {0}")]
     Control(String),
     /// The control node won't, and says why: change what is asked for.
@@ -75,10 +79,34 @@ impl ClusterError {
             Self::KeyTaken(_) => "FLT-C007",
             Self::NotPlaced { .. } => "FLT-C008",
             Self::Control(_) => "FLT-C009",
-            Self::Plane(_) => "FLT-C011",
+            Self::Plane(e) => e.code(),
+            Self::Call(e) => e.code(),
             Self::File { .. } => "FLT-C010",
             Self::Listen { .. } => "FLT-C012",
             Self::Refused(_) => "FLT-C013",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    /// The codes that a source gives.
+    fn codes(source: &'static str) -> Vec<&'static str> {
+        let given = source.lines().filter(|line| line.trim_start().starts_with("Self::"));
+        given.filter_map(|line| line.split('"').nth(1)).filter(|text| text.starts_with("FLT-")).collect()
+    }
+
+    #[test]
+    fn every_code_of_calls_between_nodes_is_given_once_and_is_in_the_manual() {
+        let manual = include_str!("../../../docs/errors.md");
+        let sources = [include_str!("error.rs"), include_str!("carrier.rs"), include_str!("../control/error.rs")];
+        let all: Vec<&str> = sources.into_iter().flat_map(codes).collect();
+        assert!(all.len() >= 30, "{all:?}");
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "{all:?}");
+        for code in all {
+            assert!(manual.contains(&format!("| {code} | ")), "{code} isn't in docs/errors.md");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::ClusterError;
 use crate::id::{Incarnation, NodeId};
 
 /// Rises when frames of a lane change their meaning.
-pub(super) const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 2;
 const MAGIC: [u8; 4] = *b"FLTL";
 const BYTES: usize = 32;
 

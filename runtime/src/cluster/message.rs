@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
 use super::kinds::SpawnOrder;
-use super::view::{ActorExplanation, ActorFilter, ActorPage, NodeExplanation, NodeRecord};
+use super::view::{ActorCounts, ActorExplanation, ActorFilter, ActorPage, NodeExplanation, NodeRecord};
 use crate::actor::{ActorAddr, Json, Life};
 use crate::id::{ActorId, Incarnation, NodeId};
 use crate::membership::{Grant, NodeFacts, NodeLoad, Refusal, Renewal};
@@ -69,6 +69,8 @@ pub(super) enum ToControl {
     Certify {
         request: Vec<u8>,
     },
+    /// How many actors are in each state?
+    Count,
 }
 
 /// An actor has ended on its node and isn't started again there.
@@ -108,6 +110,7 @@ pub(super) enum ControlAnswer {
     Done,
     /// A certificate, DER.
     Certified(Vec<u8>),
+    Counts(Json<ActorCounts>),
 }
 
 /// How an actor stands that somebody follows.

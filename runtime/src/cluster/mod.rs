@@ -35,7 +35,9 @@ pub use member::Standing;
 pub use network::{Network, NetworkOptions};
 pub use node::{ClusterNode, ClusterSetup, Role};
 pub use options::ClusterOptions;
-pub use view::{ActorEvent, ActorExplanation, ActorFilter, ActorRecord, ActorState, NodeExplanation, NodeRecord};
+pub use view::{
+    ActorCounts, ActorEvent, ActorExplanation, ActorFilter, ActorRecord, ActorState, NodeExplanation, NodeRecord,
+};
 pub use watching::ActorWatch;
 
 #[cfg(test)]

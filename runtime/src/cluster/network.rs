@@ -15,7 +15,7 @@ use super::ClusterError;
 use super::hello::Hello;
 use crate::actor::{ActorAddr, Inward, Link, Message, Ref, System};
 use crate::id::{ActorId, Incarnation, NodeId};
-use crate::lane::{LaneOptions, Peer, Routes};
+use crate::lane::{LaneFigures, LaneOptions, Peer, Routes};
 use crate::net::{Accepted, Endpoint, Plane, PlaneStream};
 
 /// How lanes are made.
@@ -169,6 +169,11 @@ impl Network {
     /// Whether a lane leads to that node now.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.0.peers().get(&node).is_some_and(|known| known.peer.is_up())
+    }
+
+    /// What has gone over the lanes to each node that was ever known.
+    pub fn figures(&self) -> Vec<LaneFigures> {
+        self.0.peers().values().map(|known| known.peer.figures()).collect()
     }
 
     /// Actors that live somewhere else by now. References follow them there.

@@ -16,11 +16,12 @@ use super::member::{LeaseClock, MemberActor, MemberArgs, MemberMsg, Standing};
 use super::message::{Answer, ControlAnswer, Said, SpawnRequest, ToControl};
 use super::network::Network;
 use super::options::ClusterOptions;
-use super::view::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
+use super::view::{ActorCounts, ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use super::watching::{ActorWatch, Following};
-use crate::actor::{ActorAddr, Json, Message, Ref, System};
+use crate::actor::{ActorAddr, ActorFigures, Json, Message, Ref, System};
 use crate::codec;
 use crate::id::{Incarnation, NodeId};
+use crate::lane::LaneFigures;
 use crate::membership::{Member, NodeFacts};
 use crate::placement::{Demand, Resources};
 use crate::supervise::{ChildOptions, Restart};
@@ -275,6 +276,14 @@ impl ClusterNode {
         }
     }
 
+    /// How many actors of the cluster are in each state.
+    pub async fn actor_counts(&self) -> Result<ActorCounts, ClusterError> {
+        match self.ask(ToControl::Count).await? {
+            ControlAnswer::Counts(counts) => readable(counts),
+            other => Err(unexpected(other)),
+        }
+    }
+
     /// Why an actor is as it is; `None` if no actor of that key is known (any more).
     pub async fn explain_actor(&self, key: &str) -> Result<Option<ActorExplanation>, ClusterError> {
         match self.ask(ToControl::ExplainActor { key: key.to_owned() }).await? {
@@ -308,6 +317,16 @@ impl ClusterNode {
             ControlAnswer::Done => Ok(()),
             other => Err(unexpected(other)),
         }
+    }
+
+    /// What has gone over the lanes between this node and each other that it has known.
+    pub fn lane_figures(&self) -> Vec<LaneFigures> {
+        self.0.network.figures()
+    }
+
+    /// What the actors of this process have done and have before them.
+    pub fn actor_figures(&self) -> ActorFigures {
+        self.0.system.figures()
     }
 
     /// Whether an effect may start now: this node holds its lease. Asked before each effect.
@@ -346,10 +365,9 @@ impl ClusterNode {
 
 impl Inner {
     async fn ask_control(&self, what: ToControl, deadline: Duration) -> Result<ControlAnswer, ClusterError> {
-        let lost = |e: CarrierError| ClusterError::Control(e.to_string());
         let unreadable = |e: codec::CodecError| ClusterError::Control(e.to_string());
         let message = codec::encode(&Said::ToControl(what)).map_err(unreadable)?;
-        let answer = self.carrier.call(self.control_node, message, deadline).await.map_err(lost)?;
+        let answer = self.carrier.call(self.control_node, message, deadline).await?;
         match codec::decode(&answer).map_err(unreadable)? {
             Answer::Control(answer) => Ok(answer),
             _ => Err(ClusterError::Control("it answered another question".into())),

@@ -24,6 +24,14 @@ pub struct ClusterOptions {
     /// How often both sides look at their clocks. Default 100 ms; a fifth of the renewal interval or less.
     #[serde(with = "humantime_serde")]
     pub tick: Duration,
+    /// How long a node that is dead or has left stays on the list of nodes; zero: for ever. Default 24 h. A matter of the
+    /// control node alone, so no bound that all nodes share.
+    #[serde(skip, default = "a_day")]
+    pub forget_after: Duration,
+}
+
+fn a_day() -> Duration {
+    Duration::from_secs(24 * 3600)
 }
 
 impl Default for ClusterOptions {
@@ -34,6 +42,7 @@ impl Default for ClusterOptions {
             call_deadline: Duration::from_secs(5),
             start_attempts: 5,
             tick: Duration::from_millis(100),
+            forget_after: a_day(),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::supervise::Restart;
 mod disk;
 mod people;
 mod restart;
+mod traces;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -294,6 +295,17 @@ fn fast() -> ClusterOptions {
 }
 
 async fn member(node: &Node, hub: &Hub, name: &str, role: Role, cpu_milli: u64) -> ClusterNode {
+    member_with(fast(), node, hub, name, role, cpu_milli).await
+}
+
+async fn member_with(
+    options: ClusterOptions,
+    node: &Node,
+    hub: &Hub,
+    name: &str,
+    role: Role,
+    cpu_milli: u64,
+) -> ClusterNode {
     let amounts = crate::placement::Amounts { cpu_milli, ..Default::default() };
     let setup = ClusterSetup {
         role,
@@ -304,7 +316,7 @@ async fn member(node: &Node, hub: &Hub, name: &str, role: Role, cpu_milli: u64) 
         kinds: node.kinds.clone(),
         network: node.network.clone(),
         carrier: Arc::new(Line { hub: hub.clone(), from: node.id }),
-        options: fast(),
+        options,
     };
     let started = ClusterNode::start(&node.system, setup).await.unwrap();
     hub.0.lock().unwrap().insert(node.id, started.clone());
@@ -318,6 +330,10 @@ fn one_cpu() -> crate::placement::Demand {
 
 /// Three nodes; the first is the control node and offers nothing, so that all actors are on the others.
 async fn three() -> (Cluster, Hub, Vec<(Node, ClusterNode)>) {
+    three_with(fast()).await
+}
+
+async fn three_with(options: ClusterOptions) -> (Cluster, Hub, Vec<(Node, ClusterNode)>) {
     let (cluster, hub) = (Cluster::new(), Hub::default());
     let mut nodes: Vec<(Node, ClusterNode)> = Vec::new();
     for n in 0..3 {
@@ -327,7 +343,7 @@ async fn three() -> (Cluster, Hub, Vec<(Node, ClusterNode)>) {
             Some((control, _)) => Role::Member { control: control.id },
         };
         let cpu = if n == 0 { 0 } else { 20_000 };
-        let part = member(&node, &hub, &format!("n{n}"), role, cpu).await;
+        let part = member_with(options.clone(), &node, &hub, &format!("n{n}"), role, cpu).await;
         nodes.push((node, part));
     }
     let mut members = nodes[0].1.members();

@@ -75,6 +75,9 @@ impl fmt::Display for ActorState {
     }
 }
 
+/// How many actors of the cluster are in each state; those that are over aren't counted.
+pub type ActorCounts = BTreeMap<ActorState, u64>;
+
 /// An actor of the cluster, as `fleet actor list` shows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ActorRecord {

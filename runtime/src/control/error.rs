@@ -64,6 +64,28 @@ impl ControlError {
         matches!(self, Self::Unknown { .. } | Self::AnswerTooLarge(_) | Self::Refused(_))
     }
 
+    /// Stable, for people and programs that look it up: `docs/errors.md`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Link(e) => e.code(),
+            Self::NotSent(_) => "FLT-P001",
+            Self::Unknown { .. } => "FLT-P002",
+            Self::Refused(_) => "FLT-P003",
+            Self::Busy { .. } => "FLT-P004",
+            Self::TooLarge { .. } => "FLT-P005",
+            Self::AnswerTooLarge(_) => "FLT-P006",
+            Self::AttachDeadline(_) => "FLT-P007",
+            Self::Superseded(_) => "FLT-P008",
+            Self::Broken { .. } => "FLT-P009",
+            Self::Oneself(_) => "FLT-P010",
+            Self::OtherCluster { .. } => "FLT-P011",
+            Self::BadOption { .. } => "FLT-P012",
+            Self::AnotherOne => "FLT-P013",
+            Self::Start(_) => "FLT-P014",
+            Self::Stopped => "FLT-P015",
+        }
+    }
+
     pub(super) fn start(why: impl std::fmt::Display) -> Self {
         Self::Start(why.to_string().into())
     }

@@ -246,6 +246,11 @@ impl JobsCore {
         self.jobs.get(id).map(|job| self.describe(job, now))
     }
 
+    /// How many jobs are in each state; costs the same however many there are.
+    pub fn counts(&self) -> Vec<(JobState, u64)> {
+        self.queue.states().map(|(state, jobs)| (state, jobs as u64)).collect()
+    }
+
     /// All jobs, oldest first.
     pub fn records(&self, now: Timestamp) -> Vec<JobRecord> {
         self.page(None, usize::MAX, now).jobs

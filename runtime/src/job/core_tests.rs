@@ -168,6 +168,10 @@ impl World {
     }
 
     fn check_queue(&mut self) -> Result<(), TestCaseError> {
+        let records = self.core.records(self.now);
+        for (state, n) in self.core.counts() {
+            prop_assert_eq!(n, records.iter().filter(|record| record.state == state).count() as u64);
+        }
         let naive = self.naive_next();
         prop_assert_eq!(self.core.next(self.now), naive);
         let jobs = || self.core.jobs.values();

@@ -7,7 +7,7 @@ use super::host::JobHost;
 use super::kind::JobKind;
 use super::options::JobsOptions;
 use super::placer::{OnThisNode, RunPlacer};
-use super::record::{JobError, JobPage, JobRecord, JobSubmit};
+use super::record::{JobError, JobPage, JobRecord, JobState, JobSubmit};
 use super::service::{JobsActor, JobsArgs, JobsMsg, LARGEST_PAGE};
 use crate::actor::{ActorError, Json, Ref, ReplyTo, System};
 use crate::blob::Blobs;
@@ -109,6 +109,11 @@ impl Jobs {
     pub async fn page(&self, after: Option<Position>, limit: usize) -> Result<JobPage, JobError> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         self.ask(DEADLINE, |reply| JobsMsg::Page { after, limit, reply }).await
+    }
+
+    /// How many jobs are in each state. Costs the same however many there are.
+    pub async fn counts(&self) -> Result<Vec<(JobState, u64)>, JobError> {
+        self.ask(DEADLINE, |reply| JobsMsg::Count { reply }).await
     }
 
     /// Stops a job and returns when it has ended; one that has ended is returned as it is.

@@ -45,6 +45,8 @@ pub(super) struct Queue {
     arrivals: BTreeMap<Position, JobId>,
     /// Jobs that have not ended.
     open: usize,
+    /// Jobs by state.
+    states: [usize; JobState::ALL.len()],
     /// Places that running jobs hold, or are to get.
     places: usize,
     queued: Ranks<Turn>,
@@ -59,6 +61,7 @@ impl Queue {
     pub fn put(&mut self, job: &Job, placing: bool) {
         self.arrivals.insert(job.submitted.0, job.id.clone());
         self.open += usize::from(!job.state.is_ended());
+        self.states[job.state as usize] += 1;
         let places = usize::from(job.holds_place || placing);
         self.places += places;
         let waits = job.state == JobState::Queued && !placing;
@@ -83,6 +86,7 @@ impl Queue {
     pub fn take(&mut self, job: &Job, placing: bool) {
         self.arrivals.remove(&job.submitted.0);
         self.open -= usize::from(!job.state.is_ended());
+        self.states[job.state as usize] -= 1;
         let places = usize::from(job.holds_place || placing);
         self.places -= places;
         self.queued.remove(&turn(job));
@@ -138,6 +142,11 @@ impl Queue {
     /// How many queued jobs go before that one by priority and time.
     pub fn ahead_of(&self, job: &Job) -> usize {
         self.queued.before(&turn(job))
+    }
+
+    /// How many jobs are in each state, in the order of [`JobState::ALL`].
+    pub fn states(&self) -> impl Iterator<Item = (JobState, usize)> {
+        JobState::ALL.into_iter().zip(self.states)
     }
 
     pub fn open(&self) -> usize {

@@ -36,6 +36,9 @@ pub enum JobState {
 }
 
 impl JobState {
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Running, Self::Waiting, Self::Stopping, Self::Succeeded, Self::Failed, Self::Stopped];
+
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Stopped)
     }

@@ -17,6 +17,7 @@ use super::service::JobsMsg;
 use crate::actor::{Actor, ActorError, Context, Json, Message, Ref};
 use crate::cluster::ActorKind;
 use crate::id::JobId;
+use crate::trace;
 
 /// How long the service may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -89,6 +90,23 @@ impl Actor for JobRunner {
     }
 
     async fn handle(&mut self, msg: RunnerMsg, ctx: &Context<RunnerMsg>) -> Result<(), ActorError> {
+        let RunnerArgs { job, run } = self.args.clone();
+        trace::for_job(&job, run, self.told(msg, ctx)).await
+    }
+
+    async fn stopped(&mut self, _: &Context<RunnerMsg>) {
+        let Some(mut going) = self.going.take() else { return };
+        going.cancel.cancel();
+        let since = going.cancelled_at.unwrap_or_else(tokio::time::Instant::now);
+        let left = (since + self.host.grace).saturating_duration_since(tokio::time::Instant::now());
+        if !going.task.ended_within(left).await {
+            going.task.end().await;
+        }
+    }
+}
+
+impl JobRunner {
+    async fn told(&mut self, msg: RunnerMsg, ctx: &Context<RunnerMsg>) -> Result<(), ActorError> {
         match msg {
             RunnerMsg::Report => self.report(ctx).await,
             RunnerMsg::Cancel { run } => self.cancel(run),
@@ -104,18 +122,6 @@ impl Actor for JobRunner {
         Ok(())
     }
 
-    async fn stopped(&mut self, _: &Context<RunnerMsg>) {
-        let Some(mut going) = self.going.take() else { return };
-        going.cancel.cancel();
-        let since = going.cancelled_at.unwrap_or_else(tokio::time::Instant::now);
-        let left = (since + self.host.grace).saturating_duration_since(tokio::time::Instant::now());
-        if !going.task.ended_within(left).await {
-            going.task.end().await;
-        }
-    }
-}
-
-impl JobRunner {
     async fn report(&mut self, ctx: &Context<RunnerMsg>) {
         // Without a lease this may be what a frozen node finds when it wakes, while the run goes on elsewhere: what it says
         // would end that.
@@ -145,7 +151,9 @@ impl JobRunner {
             before.task.end().await;
         }
         let (run, cancel) = (order.run, CancellationToken::new());
-        let task = Owned::spawn(go(self.host.clone(), order, cancel.clone(), ctx.myself()));
+        let job = order.record.id.clone();
+        let going = go(self.host.clone(), order, cancel.clone(), ctx.myself());
+        let task = Owned::spawn(trace::for_job(&job, run, going));
         self.going = Some(Going { run, cancel, cancelled_at: None, task });
     }
 
@@ -182,12 +190,15 @@ impl ActorKind for JobRunner {
 /// One run, to its end or to that of the node's lease.
 async fn go(host: JobHost, order: RunOrder, cancel: CancellationToken, runner: Ref<RunnerMsg>) {
     let run = order.run;
+    tracing::info!("a run begins");
     let end = tokio::select! {
         end = run::outcome_of(&host, order, cancel) => Some(end),
         // Dropping the run kills its sandboxes.
         () = host.permit.withdrawn() => None,
     };
-    if end.is_none() {
+    if end.is_some() {
+        tracing::info!("a run has ended");
+    } else {
         tracing::warn!("this node lost its lease: a run was dropped");
         host.permit.granted().await;
     }

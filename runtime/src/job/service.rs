@@ -109,6 +109,10 @@ pub enum JobsMsg {
         limit: u32,
         reply: Answer<JobPage>,
     },
+    /// How many jobs are in each state?
+    Count {
+        reply: Answer<Vec<(JobState, u64)>>,
+    },
 }
 
 impl Message for JobsMsg {
@@ -220,6 +224,7 @@ impl Actor for JobsActor {
                 let limit = (limit as usize).min(LARGEST_PAGE);
                 reply.send(Ok(self.core.page(after, limit, Timestamp::now())).into());
             }
+            JobsMsg::Count { reply } => reply.send(Ok(self.core.counts()).into()),
         }
         self.go_on(ctx).await
     }
@@ -561,6 +566,7 @@ impl JobsActor {
             Err(e) => return refused(e).map(Err),
         };
         let run = report.made_for;
+        tracing::info!(%job, run, on = report.node, "a run is to begin");
         let started = JobEvent::Started { run, node: Some(report.node) };
         if let Err(e) = self.append(&writer, started, node()).await {
             return refused(e).map(Err);

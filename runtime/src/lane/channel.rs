@@ -142,7 +142,8 @@ impl Channel {
             None => state.kept.remove(at).into_iter().collect(),
         };
         let bytes = refused.iter().map(|kept| kept.parcel.len() as u64).sum();
-        state.messages = state.messages.saturating_sub(u32::try_from(refused.len()).unwrap_or(u32::MAX));
+        let messages = u32::try_from(refused.len()).unwrap_or(u32::MAX);
+        state.messages = state.messages.saturating_sub(messages);
         state.bytes = state.bytes.saturating_sub(bytes);
         // What concerns the actor concerns all that follow; but a service may come up yet.
         match (now, why) {
@@ -151,7 +152,7 @@ impl Channel {
             _ => {}
         }
         drop(state);
-        window.give(bytes);
+        window.give(messages, bytes);
         self.freed.notify_waiters();
         match follow {
             Some(_) => Refused::Follow(refused.into_iter().map(|kept| kept.parcel).collect()),
@@ -200,13 +201,15 @@ fn fits(used: u64, bytes: u64, bound: u64) -> bool {
 /// Bytes that may be on the way in all channels together.
 pub(super) struct Window {
     used: AtomicU64,
+    /// Messages whose room was given back. Those that take it aren't counted here: that would be for each of them.
+    returned: AtomicU64,
     size: u64,
     pub freed: Notify,
 }
 
 impl Window {
     pub fn new(size: u64) -> Self {
-        Self { used: AtomicU64::new(0), size, freed: Notify::new() }
+        Self { used: AtomicU64::new(0), returned: AtomicU64::new(0), size, freed: Notify::new() }
     }
 
     fn take(&self, bytes: u64) -> bool {
@@ -214,16 +217,20 @@ impl Window {
         self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
 
-    fn give(&self, bytes: u64) {
+    fn give(&self, messages: u32, bytes: u64) {
+        self.returned.fetch_add(u64::from(messages), Ordering::Relaxed);
         let less = |used: u64| Some(used.saturating_sub(bytes));
         // The update can't fail: its function always gives a value.
         let _ = self.used.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
         self.freed.notify_waiters();
     }
 
-    #[cfg(test)]
     pub fn used(&self) -> u64 {
         self.used.load(Ordering::Acquire)
+    }
+
+    pub fn returned(&self) -> u64 {
+        self.returned.load(Ordering::Relaxed)
     }
 }
 
@@ -260,7 +267,7 @@ impl Channels {
         if let Some(channel) = self.find(channel) {
             channel.taken(messages, bytes);
         }
-        window.give(bytes);
+        window.give(messages, bytes);
     }
 
     /// Closes what is idle; gives the numbers.

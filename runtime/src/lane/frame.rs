@@ -47,6 +47,8 @@ pub(super) enum Kind {
 pub(super) const ANSWER: u8 = 1;
 /// Of [`Kind::Deliver`] and [`Kind::Answer`]: the body says in which memory the message lies.
 pub(super) const LENT: u8 = 2;
+/// Of [`Kind::Deliver`]: the encoded part begins with the trace that the message was sent in.
+pub(super) const TRACED: u8 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {

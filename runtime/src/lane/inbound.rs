@@ -9,7 +9,8 @@ use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::frame::{Header, Kind};
+use super::figures::Counters;
+use super::frame::{Header, Kind, TRACED};
 use super::outbox::Outbox;
 use super::{LaneError, LaneOptions};
 use crate::actor::{
@@ -25,6 +26,7 @@ pub(super) struct Inbound {
     link: Weak<dyn Link>,
     home: Home,
     options: LaneOptions,
+    counters: Arc<Counters>,
     out: Arc<Outbox>,
     ended: CancellationToken,
     tasks: TaskTracker,
@@ -75,6 +77,7 @@ pub(super) struct Setup {
     pub link: Weak<dyn Link>,
     pub home: Home,
     pub options: LaneOptions,
+    pub counters: Arc<Counters>,
     pub out: Arc<Outbox>,
     pub ended: CancellationToken,
     pub tasks: TaskTracker,
@@ -82,12 +85,13 @@ pub(super) struct Setup {
 
 impl Inbound {
     pub fn new(setup: Setup) -> Arc<Self> {
-        let Setup { link, home, options, out, ended, tasks } = setup;
+        let Setup { link, home, options, counters, out, ended, tasks } = setup;
         Arc::new_cyclic(|me| Self {
             me: me.clone(),
             link,
             home,
             options,
+            counters,
             out,
             ended,
             tasks,
@@ -128,11 +132,12 @@ impl Inbound {
         let destination = lock(&self.destinations).get(&header.channel).cloned();
         let destination = destination.ok_or(LaneError::Protocol("a message in a channel that wasn't opened"))?;
         let bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        self.counters.received(body.len());
         let head = header.head as usize;
         if head > body.len() {
             return Err(LaneError::Protocol("a message shorter than its encoded part"));
         }
-        let arrived = Arrived { head: body.slice(..head), attached: body.slice(head..) };
+        let arrived = Arrived::new(body.slice(..head), body.slice(head..), header.flags & TRACED != 0);
         let toll = Some(Toll::new(destination.clone(), bytes));
         let packet = Packet { to: destination.to, kind: destination.kind, arrived, toll };
         let Some(link) = self.link.upgrade() else { return Err(LaneError::Ended) };
@@ -194,6 +199,7 @@ impl Inbound {
 
     fn refuse(&self, destination: &Destination, seq: u32, port: PortToken, why: &Refusal) {
         tracing::debug!(to = %destination.to, ?why, "a message from another node is refused");
+        self.counters.refused(why);
         let header = Header { channel: destination.channel, seq, port: port.0, ..Header::new(Kind::Refused) };
         match codec::encode(why) {
             Ok(bytes) => {

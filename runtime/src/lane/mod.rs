@@ -18,6 +18,7 @@
 
 mod channel;
 mod error;
+mod figures;
 mod forward;
 mod frame;
 mod inbound;
@@ -34,6 +35,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 pub use error::LaneError;
+pub use figures::LaneFigures;
 pub use peer::Peer;
 pub(crate) use peer::Routes;
 

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
+use super::figures::{Counters, LaneFigures};
 use super::forward::{Forwarding, Lives};
 use super::session::Session;
 use super::{LaneError, LaneOptions};
@@ -22,6 +23,7 @@ pub struct Peer {
     lane: RwLock<Option<Lane>>,
     /// A lane was made or an actor has moved.
     changed: Notify,
+    pub(super) counters: Arc<Counters>,
     parking: Semaphore,
     /// What was refused there, because its actor had moved, and isn't where that is now.
     pub(super) forwarding: Forwarding,
@@ -70,6 +72,7 @@ impl Peer {
             home: system.home().clone(),
             lane: RwLock::default(),
             changed: Notify::new(),
+            counters: Arc::default(),
             parking: Semaphore::new(PARKING_LOTS),
             forwarding: Forwarding::default(),
             routes,
@@ -93,6 +96,7 @@ impl Peer {
         let (session, ended) = Session::start(interactive, bulk, self.me.clone(), self.home.clone(), options);
         let lane = Lane { incarnation, session: session.clone() };
         let before = self.lane.write().unwrap_or_else(PoisonError::into_inner).replace(lane);
+        self.counters.made();
         self.changed.notify_waiters();
         if let Some(before) = before {
             before.session.end();
@@ -122,6 +126,11 @@ impl Peer {
     /// Whether a lane leads there now.
     pub fn is_up(&self) -> bool {
         self.lane.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// What has gone over the lanes there.
+    pub fn figures(&self) -> LaneFigures {
+        self.counters.figures(self.node, self.session().map(|session| session.outstanding()))
     }
 
     /// How many questions wait for an answer from that node.

@@ -124,7 +124,7 @@ impl Assembly {
         if self.in_progress.len() >= IN_PROGRESS {
             return Err(LaneError::Protocol("too many large messages at once"));
         }
-        let kind = if header.flags == ANSWER { Kind::Answer } else { Kind::Deliver };
+        let kind = if header.flags & ANSWER != 0 { Kind::Answer } else { Kind::Deliver };
         let partial = Partial { header: Header { kind, ..header }, bytes: BytesMut::with_capacity(len), len };
         self.in_progress.insert(key(&header), partial);
         Ok(())

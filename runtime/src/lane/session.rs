@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::channel::{Channel, Channels, Hindrance, Left, Refused, Window};
+use super::figures::Counters;
 use super::forward::Lives;
-use super::frame::{Header, Kind, LENT};
+use super::frame::{Header, Kind, LENT, TRACED};
 use super::inbound::{Inbound, Setup};
 use super::outbox::Outbox;
 use super::reader::read;
@@ -34,6 +35,9 @@ pub(super) struct Session {
     /// Bytes of large answers that aren't written yet.
     answers: Arc<AtomicU64>,
     inbound: Arc<Inbound>,
+    counters: Arc<Counters>,
+    /// Messages that went over earlier lanes.
+    sent_before: u64,
     peer: Weak<Peer>,
     ended: CancellationToken,
 }
@@ -54,10 +58,12 @@ impl Session {
         let (read_half, write_half) = tokio::io::split(interactive);
         let out = Outbox::new(write_half);
         let (ended, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let counters = peer.upgrade().map(|peer| peer.counters.clone()).unwrap_or_default();
         let inbound = Inbound::new(Setup {
             link: peer.clone(),
             home,
             options: options.clone(),
+            counters: counters.clone(),
             out: out.clone(),
             ended: ended.clone(),
             tasks: tasks.clone(),
@@ -72,6 +78,8 @@ impl Session {
             borrowing: Borrowing::new(options),
             answers: Arc::default(),
             inbound: inbound.clone(),
+            sent_before: counters.sent_messages(),
+            counters,
             peer,
             ended: ended.clone(),
         });
@@ -140,6 +148,7 @@ impl Session {
                 Err(Hindrance::Closed) => continue,
                 Err(Hindrance::Full) => {}
             }
+            self.counters.waits();
             tokio::select! {
                 () = freed => {}
                 () = wider => {}
@@ -149,7 +158,10 @@ impl Session {
     }
 
     pub fn try_send(&self, to: ActorAddr, kind: KindId, parcel: Parcel) -> Result<(), Refusal> {
-        self.send_now(to, kind, parcel).unwrap_or(Err(Refusal::Busy))
+        self.send_now(to, kind, parcel).unwrap_or_else(|_| {
+            self.counters.busy();
+            Err(Refusal::Busy)
+        })
     }
 
     /// Sends if there is room now; else the message comes back.
@@ -197,6 +209,7 @@ impl Session {
         let sent = channel.send(len as u64, bulk, &self.window, &self.options, |place| {
             let parcel = parcel.take().unwrap_or_default();
             let header = Header {
+                flags: if parcel.traced { TRACED } else { 0 },
                 channel: channel.id,
                 seq: place.seq,
                 head: u32::try_from(parcel.head.len()).unwrap_or(u32::MAX),
@@ -216,6 +229,7 @@ impl Session {
             parcel
         });
         if sent.is_ok() {
+            self.counters.sent(len);
             // Not in there: while much is copied, others may send in this channel. The receiver puts them in order.
             if let (Some(lent), Some((header, parcel))) = (lent, to_lend) {
                 self.put_lent(lent, header, &parcel);
@@ -230,7 +244,7 @@ impl Session {
     /// Sends a message or an answer by way of memory that both have. That must be flushed.
     fn put_lent(&self, lent: Taken<'_>, header: Header, parcel: &Parcel) {
         match lent.fill(parcel) {
-            Some(body) => self.interactive.put(Header { flags: LENT, ..header }, &[&body]),
+            Some(body) => self.interactive.put(Header { flags: header.flags | LENT, ..header }, &[&body]),
             None => self.put(true, header, parcel, None),
         }
     }
@@ -315,7 +329,9 @@ impl Session {
         let link = || -> Result<Arc<dyn Link>, LaneError> { Ok(self.peer.upgrade().ok_or(LaneError::Ended)?) };
         let port = PortToken(header.port);
         let body = match header.kind {
-            Kind::Deliver | Kind::Answer if header.flags == LENT => self.borrowing.message(&body, &self.interactive)?,
+            Kind::Deliver | Kind::Answer if header.flags & LENT != 0 => {
+                self.borrowing.message(&body, &self.interactive)?
+            }
             _ => body,
         };
         match header.kind {
@@ -329,7 +345,7 @@ impl Session {
                 if head > body.len() {
                     return Err(LaneError::Protocol("an answer shorter than its encoded part"));
                 }
-                let arrived = Arrived { head: body.slice(..head), attached: body.slice(head..) };
+                let arrived = Arrived::new(body.slice(..head), body.slice(head..), false);
                 let link = link()?;
                 if let Err(e) = link.ports().answer(port, Some(arrived), &link) {
                     // The asker is told that there is no answer; the lane is none the worse.
@@ -355,6 +371,12 @@ impl Session {
     #[cfg(test)]
     pub fn lent(&self) -> (usize, usize) {
         self.lending.counts()
+    }
+
+    /// Messages that aren't known to have been taken, and their bytes.
+    pub fn outstanding(&self) -> (u64, u64) {
+        let sent = self.counters.sent_messages().saturating_sub(self.sent_before);
+        (sent.saturating_sub(self.window.returned()), self.window.used())
     }
 
     #[cfg(test)]

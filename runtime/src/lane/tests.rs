@@ -461,3 +461,43 @@ proptest! {
         prop_assert!(read(&bytes).is_err());
     }
 }
+
+#[tokio::test]
+async fn the_figures_of_a_lane_say_what_went_over_it_and_what_could_not() {
+    let pair = pair(LaneOptions { channel_messages: 4, ..quick() }).await;
+    let (remote, mut at) = pair.actor("a").await;
+    assert_eq!((pair.way.figures().made, pair.way.figures().sent), (1, (0, 0)));
+    remote.tell(Msg::Hold).await.unwrap();
+    // Else what it took before it was held up might be given back at any moment.
+    settled(&pair).await;
+    let mut sent = 1;
+    while remote.try_tell(Msg::Note(sent, payload(100))).is_ok() {
+        sent += 1;
+    }
+    let waiting = {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.tell(Msg::Note(99, payload(1))).await })
+    };
+    tokio::time::timeout(SOON, async {
+        while pair.way.figures().waits == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await
+    .expect("who has no room waits");
+    let figures = pair.way.figures();
+    assert_eq!((figures.busy, figures.sent.0, figures.is_up), (1, u64::from(sent), true));
+    assert!(figures.on_the_way.0 > 0 && figures.on_the_way.1 > 0, "{figures:?}");
+    at.go.add_permits(1);
+    while at.seen.recv().await.map(|(n, _)| n) != Some(99) {}
+    waiting.await.unwrap().unwrap();
+    settled(&pair).await;
+    let (there, here) = (pair.back.figures(), pair.way.figures());
+    assert_eq!((there.received, here.on_the_way), (here.sent, (0, 0)));
+
+    pair.there.stop("a").await;
+    while remote.tell(Msg::Hold).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(pair.back.figures().refused.iter().any(|(why, n)| *why == "gone" && *n > 0), "{:?}", pair.back.figures());
+}

@@ -131,8 +131,8 @@ impl Pieces {
     /// one, and gives it back.
     fn add(&mut self, Out { header, body, held }: Out, chunk: usize) -> Option<Large> {
         let flags = match header.kind {
-            Kind::Answer => ANSWER,
-            _ => 0,
+            Kind::Answer => header.flags | ANSWER,
+            _ => header.flags,
         };
         if body.len() <= chunk {
             self.frame(header, std::iter::once(body.head).chain(body.attached));

@@ -216,6 +216,7 @@ impl Registry {
             ToControl::Find { key } => self.find(&key, ticket),
             ToControl::Follow { keys } => self.follow(keys, ticket),
             ToControl::Nodes => self.answer_nodes(ticket),
+            ToControl::Count => self.answer_counts(ticket),
             ToControl::Actors { filter, after } => self.answer_actors(filter, after.as_deref(), ticket),
             ToControl::ExplainActor { key } => self.answer_actor(&key, ticket),
             ToControl::ExplainNode { node } => self.answer_node(&node, ticket),
@@ -282,6 +283,7 @@ impl Registry {
         self.now = now;
         let commands = self.membership.tick(now.clock);
         self.members(commands, &mut None);
+        self.forget_gone();
         self.open_when_due();
         let commands = self.placement.tick(now.clock);
         self.place(commands);

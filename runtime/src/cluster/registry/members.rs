@@ -1,10 +1,11 @@
 //! Members: what membership decides, written down and passed on to placement.
 
+use super::book::MemberEntry;
 use super::core::{Act, Bug, Post, Registry, Ticket, is_living};
 use super::event::ClusterEvent;
 use crate::cluster::message::{ControlAnswer, MemberAddr, ToNode};
 use crate::id::{ActorId, Incarnation, NodeId};
-use crate::membership::{ControlCommand, Member, MemberEvent, MemberState, NodeFacts, NodeLoad, Renewal};
+use crate::membership::{ControlCommand, KnownMember, Member, MemberEvent, MemberState, NodeFacts, NodeLoad, Renewal};
 use crate::placement::{Accepts, NodeUp, NodeView, Resources};
 
 /// Who waits for an answer to a renewal.
@@ -146,6 +147,27 @@ impl Registry {
         let mark = self.outbox.mark();
         if let Some(post) = self.posts.get_mut(&node) {
             post.joined = mark;
+        }
+    }
+
+    /// Takes off the list whoever has been gone for long: by the calendar, which goes on while this node is down. Nothing
+    /// but the list depends on it.
+    pub(super) fn forget_gone(&mut self) {
+        let (after, now) = (self.options.forget_after, self.now);
+        if after.is_zero() {
+            return;
+        }
+        let is_due = |(known, entry): &(&KnownMember, &MemberEntry)| {
+            let gone = !known.standing.is_living() && !known.forgotten;
+            gone && now.wall.since(entry.since) >= after
+        };
+        let due = self.book.members().filter(is_due).map(|(known, _)| (known.node, known.incarnation));
+        for (node, incarnation) in due.collect::<Vec<_>>() {
+            let is_it = |member: &Member| member.incarnation == incarnation && !is_living(member);
+            if self.membership.member(node, now.clock).is_some_and(|member| is_it(&member)) {
+                let commands = self.membership.forget(node, now.clock);
+                self.members(commands, &mut None);
+            }
         }
     }
 

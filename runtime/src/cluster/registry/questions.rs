@@ -1,14 +1,16 @@
 //! What people are told: computed from the state that decides, never kept beside it.
 
+use std::collections::HashMap;
+
 use super::book::{ActorEntry, OverEntry};
 use super::core::{Phase, Registry, Stopping, Ticket};
 use crate::actor::Json;
 use crate::cluster::message::ControlAnswer;
 use crate::cluster::registry::actors::RESTARTS;
 use crate::cluster::view::{
-    ActorExplanation, ActorFilter, ActorPage, ActorRecord, ActorState, NodeExplanation, NodeRecord, labels,
+    ActorCounts, ActorExplanation, ActorFilter, ActorPage, ActorRecord, ActorState, NodeExplanation, NodeRecord, labels,
 };
-use crate::id::{ActorId, Generation, NodeId};
+use crate::id::{ActorId, Generation, Incarnation, NodeId};
 use crate::membership::{Member, MemberState};
 use crate::placement::{PlaceState, Request};
 use crate::time::Timestamp;
@@ -21,12 +23,16 @@ const NAMED: usize = 100;
 impl Registry {
     pub(super) fn answer_nodes(&mut self, ticket: Ticket) {
         let members: Vec<Member> = self.membership.members(self.now.clock).collect();
-        let mut nodes: Vec<NodeRecord> = members.iter().map(|member| self.node_record(member)).collect();
+        let there = self.book.actors().filter_map(|(_, entry)| entry.place.as_ref());
+        let mut actors: HashMap<(NodeId, Incarnation), usize> = HashMap::new();
+        there.for_each(|place| *actors.entry((place.node, place.incarnation)).or_default() += 1);
+        let on = |member: &Member| actors.get(&(member.node, member.incarnation)).copied().unwrap_or(0);
+        let mut nodes: Vec<NodeRecord> = members.iter().map(|member| self.node_record(member, on(member))).collect();
         nodes.sort_by(|a, b| (!a.is_control, &a.name).cmp(&(!b.is_control, &b.name)));
         self.inform(ticket, ControlAnswer::Nodes(Json::new(nodes)));
     }
 
-    fn node_record(&self, member: &Member) -> NodeRecord {
+    fn node_record(&self, member: &Member, actors: usize) -> NodeRecord {
         let (node, incarnation) = (member.node, member.incarnation);
         let entry = self.book.member(node, incarnation).map(|(_, entry)| entry);
         let post = self.posts.get(&node).filter(|post| post.incarnation == incarnation);
@@ -44,7 +50,7 @@ impl Registry {
             labels: labels(&entry.map(|entry| entry.totals.clone()).unwrap_or_default(), &member.facts.labels),
             totals: entry.map(|entry| entry.totals.amounts.clone()).unwrap_or_default(),
             free: post.and_then(|post| post.view.as_ref()).map(|view| view.free.clone()),
-            actors: self.book.on(node, incarnation).count(),
+            actors,
             load: member.load,
             is_control: node == self.me,
         }
@@ -84,15 +90,21 @@ impl Registry {
         self.inform(ticket, ControlAnswer::Actors(Json::new(page)));
     }
 
+    /// A walk over the phases, of some nanoseconds an actor: nothing is written of any of them.
+    pub(super) fn answer_counts(&mut self, ticket: Ticket) {
+        let mut counts = ActorCounts::new();
+        for (actor, _) in self.book.actors() {
+            *counts.entry(state_in(self.runs.get(&actor).map(|run| run.phase))).or_default() += 1;
+        }
+        let stopping = self.stopping.values().filter(|stopping| self.stopping_record(stopping).is_some()).count();
+        counts.insert(ActorState::Stopping, stopping as u64);
+        self.inform(ticket, ControlAnswer::Counts(Json::new(counts)));
+    }
+
     fn actor_record(&self, actor: ActorId, entry: &ActorEntry) -> ActorRecord {
         let phase = self.runs.get(&actor).map(|run| run.phase);
-        let (state, addr) = match phase {
-            Some(Phase::Up(addr)) => (ActorState::Up, Some(addr)),
-            Some(Phase::Starting) => (ActorState::Starting, None),
-            Some(Phase::Moving) => (ActorState::Moving, None),
-            Some(Phase::Unsure) => (ActorState::Recovering, None),
-            Some(Phase::Wanting) | None => (ActorState::Placing, None),
-        };
+        let addr = phase.and_then(|phase| if let Phase::Up(addr) = phase { Some(addr) } else { None });
+        let state = state_in(phase);
         let generation = addr.map_or(entry.generation, |addr| addr.generation);
         ActorRecord {
             key: entry.request.order.key.clone(),
@@ -191,7 +203,7 @@ impl Registry {
         }
         let here = self.book.on(node, member.incarnation).map(|(_, entry)| entry.request.order.key.clone());
         NodeExplanation {
-            record: self.node_record(member),
+            record: self.node_record(member, self.book.on(node, member.incarnation).count()),
             why,
             takes_work,
             silent_for: now.saturating_sub(member.last_renewal),
@@ -228,6 +240,16 @@ impl Registry {
             why.push("no link leads to it now".into());
         }
         why
+    }
+}
+
+fn state_in(phase: Option<Phase>) -> ActorState {
+    match phase {
+        Some(Phase::Up(_)) => ActorState::Up,
+        Some(Phase::Starting) => ActorState::Starting,
+        Some(Phase::Moving) => ActorState::Moving,
+        Some(Phase::Unsure) => ActorState::Recovering,
+        Some(Phase::Wanting) | None => ActorState::Placing,
     }
 }
 

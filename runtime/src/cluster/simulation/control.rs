@@ -33,7 +33,8 @@ pub(super) struct Control {
 }
 
 pub(super) fn options() -> ClusterOptions {
-    ClusterOptions::default()
+    // Some are forgotten within a run, and some of these come back.
+    ClusterOptions { forget_after: Duration::from_secs(8), ..ClusterOptions::default() }
 }
 
 impl Disk {

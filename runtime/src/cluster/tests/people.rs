@@ -127,6 +127,8 @@ async fn an_actor_that_ends_for_good_is_over_everywhere_and_its_siblings_live_on
     assert!(generations.is_sorted() && generations.len() >= 2, "{generations:?}");
     assert!(why.contains("more than 5 restarts") && why.contains("it was told to"), "{why}");
     assert_eq!(living.ask(SOON, CounterMsg::Get).await, Ok(3));
+    let counts = part.actor_counts().await.unwrap();
+    assert_eq!(counts.values().sum::<u64>(), part.actors(ActorFilter::default()).await.unwrap().len() as u64);
     // The keys are free for others.
     part.spawn::<Counter>("ends", &9, Restart::Transient, one_cpu(), SOON).await.unwrap();
     // What it held is free again.
@@ -162,4 +164,26 @@ async fn who_is_no_member_any_more_is_told_so_when_it_asks_for_an_actor() {
     let refused = part.spawn::<Counter>("c", &1, Restart::Permanent, one_cpu(), SOON).await.unwrap_err();
     assert!(refused.to_string().contains("not a member"), "{refused}");
     assert_eq!(part.nodes().await.unwrap().len(), 3, "it may look");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_for_long_is_listed_no_more_until_it_comes_back() {
+    let (cluster, hub, nodes) = three_with(ClusterOptions { forget_after: Duration::from_millis(300), ..fast() }).await;
+    let (node, _) = &nodes[2];
+    drop(hub.0.lock().unwrap().remove(&node.id));
+    let listed = async |wanted: usize| {
+        let waited = tokio::time::timeout(SOON, async {
+            while nodes[0].1.nodes().await.unwrap().len() != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        });
+        waited.await.expect("as many nodes are listed as are to be");
+    };
+    listed(2).await;
+    let _back = {
+        let again = cluster.node(node.id, 2).await;
+        let part = member(&again, &hub, "c", Role::Member { control: nodes[0].0.id }, 2000).await;
+        (again, part)
+    };
+    listed(3).await;
 }
