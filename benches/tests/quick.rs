@@ -36,7 +36,8 @@ fn fleet_is_measured_beside_ractor_cluster() {
         "remote tell, 64 B: ractor_cluster 0.16.5",
         "remote ask, 1024 in flight: ractor_cluster 0.16.5, its own mutual TLS",
         "16 MiB payloads: Fleet",
-        "remote ask beside a stream of 16 MiB messages: p50 over idle",
+        "remote ask beside a stream of 16 MiB messages in shared memory: p50 over idle",
+        "remote ask beside a stream of 16 MiB messages over TLS: p50 over idle",
         "local supervised spawn",
         "remote supervised spawn",
     ] {

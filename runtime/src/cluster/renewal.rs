@@ -88,6 +88,7 @@ fn is_due(expires: Timestamp, now: Timestamp, lifetime: Duration) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
     use crate::net::{NetOptions, NodeKey, PeerIdentity};
