@@ -83,6 +83,11 @@ impl EngineHandle {
     }
 }
 
+/// After so long without a token the engine is asked whether it is still at work: when its node dies nobody says so.
+const SILENCE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
+/// So many times in a row it must say no: the first time, the last tokens may be on their way.
+const DENIALS: u32 = 2;
+
 /// A request in flight. Dropped before its end, it is cancelled.
 struct Asked {
     id: Uuid,
@@ -98,9 +103,17 @@ impl Asked {
         text: &mut String,
         on_text: &mut (impl FnMut(&str, u32) + Send),
     ) -> Result<Usage, EngineError> {
-        let mut total = 0;
-        while let Some(event) = self.events.recv().await {
-            match event {
+        let (mut total, mut denials) = (0, 0);
+        loop {
+            let Ok(event) = tokio::time::timeout(SILENCE, self.events.recv()).await else {
+                denials = if self.is_lost().await { denials + 1 } else { 0 };
+                if denials == DENIALS {
+                    self.engine = None;
+                    return Err(EngineError::Gone);
+                }
+                continue;
+            };
+            match event.ok_or(EngineError::Gone)? {
                 TokenEvent::Text { text: more, tokens } => {
                     total += tokens;
                     text.push_str(&more);
@@ -116,7 +129,13 @@ impl Asked {
                 }
             }
         }
-        Err(EngineError::Gone)
+    }
+
+    /// Whether the engine says that it has no such request. One that can't be reached may have it.
+    async fn is_lost(&self) -> bool {
+        let Some(engine) = &self.engine else { return false };
+        let question = |reply| EngineMsg::IsDecoding { request: self.id, reply };
+        matches!(engine.ask(SILENCE, question).await, Ok(false) | Err(AskError::Gone))
     }
 }
 

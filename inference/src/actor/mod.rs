@@ -40,6 +40,11 @@ pub enum EngineMsg {
     Cancel(Uuid),
     Info(ReplyTo<EngineInfo>),
     Stats(ReplyTo<EngineStats>),
+    /// Whether that request is queued or being decoded: a life of the engine after the one that took it doesn't know it.
+    IsDecoding {
+        request: Uuid,
+        reply: ReplyTo<bool>,
+    },
 }
 
 impl Message for EngineMsg {
@@ -72,6 +77,7 @@ impl Actor for EngineActor {
             }
             EngineMsg::Info(reply) => reply.send(self.engine.info()),
             EngineMsg::Stats(reply) => reply.send(self.engine.stats()),
+            EngineMsg::IsDecoding { request, reply } => reply.send(self.running.contains_key(&request)),
         }
         Ok(())
     }

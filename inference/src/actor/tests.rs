@@ -96,6 +96,46 @@ async fn an_engine_that_crashes_or_an_actor_that_is_stopped_ends_the_request() {
     assert_eq!(ended.unwrap_err(), EngineError::Gone);
 }
 
+/// Takes requests and knows nothing of them: what a later life of an engine is to those who asked the one before.
+struct Forgetful;
+
+impl Actor for Forgetful {
+    type Msg = EngineMsg;
+    type Args = Arc<MockEngine>;
+
+    async fn start(_: Self::Args, _: &Context<EngineMsg>) -> Result<Self, ActorError> {
+        Ok(Self)
+    }
+
+    async fn handle(&mut self, msg: EngineMsg, _: &Context<EngineMsg>) -> Result<(), ActorError> {
+        match msg {
+            EngineMsg::Submit { reply, .. } => reply.send(Ok(MockEngine::new(MockOptions::default()).info())),
+            EngineMsg::IsDecoding { reply, .. } => reply.send(false),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_its_engine_has_forgotten_ends_long_before_its_deadline() {
+    let (system, _, engine) = start("replies: []").await;
+    let options = fleet_runtime::supervise::ChildOptions::default();
+    let forgetful = system.spawn::<Forgetful>("forgetful", engine, options).await.unwrap();
+    let handle = EngineHandle::new(&system, forgetful);
+    let began = tokio::time::Instant::now();
+    let error = handle.complete(ask(10), Duration::from_secs(600), |_, _| {}).await.unwrap_err();
+    assert_eq!(error, EngineError::Gone);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn an_engine_that_is_long_at_work_is_left_at_it() {
+    let (_system, handle, _) = start("replies: [{ action: hang, after_tokens: 1, text: abcd }]").await;
+    let error = handle.complete(ask(10), Duration::from_secs(1), |_, _| {}).await.unwrap_err();
+    assert_eq!(error, EngineError::Deadline { after_ms: 1000 });
+}
+
 #[test]
 fn messages_travel_unchanged() {
     let request = Request {

@@ -40,7 +40,8 @@ pub(in crate::lane) struct Whereabouts {
 #[derive(Debug)]
 pub(in crate::lane) struct Segment {
     map: MmapRaw,
-    file: File,
+    /// Until the other process has it open.
+    file: Option<File>,
     nonce: Nonce,
 }
 
@@ -53,21 +54,28 @@ impl Segment {
         file.set_len((HEADER + len) as u64)?;
         // Whoever maps it can rely on its length.
         fcntl(&file, FcntlArg::F_ADD_SEALS(needed_seals()))?;
-        Ok(Self { map: MmapOptions::new().map_raw(&file)?, file, nonce })
+        Ok(Self { map: MmapOptions::new().map_raw(&file)?, file: Some(file), nonce })
     }
 
     pub fn capacity(&self) -> usize {
         self.map.len() - HEADER
     }
 
+    /// Where another process finds it, until it is [opened](Self::opened).
     pub fn whereabouts(&self) -> io::Result<Whereabouts> {
+        let file = self.file.as_ref().ok_or_else(|| io::Error::other("it has been opened"))?;
         Ok(Whereabouts {
             kernel: kernel()?,
             process: std::process::id(),
-            descriptor: self.file.as_raw_fd(),
+            descriptor: file.as_raw_fd(),
             len: self.capacity() as u64,
             nonce: self.nonce,
         })
+    }
+
+    /// The other process has it open: it takes no descriptor any more.
+    pub fn opened(&mut self) {
+        self.file = None;
     }
 
     /// Writes these one after the other; false, and nothing written, where there is no room for them. Nobody may be
@@ -167,8 +175,13 @@ mod tests {
 
     #[test]
     fn a_view_outlives_the_segment() {
-        let segment = segment(b"still here");
+        let mut segment = segment(b"still here");
         let view = View::open(&segment.whereabouts().unwrap()).unwrap();
+        segment.opened();
+        assert!(segment.whereabouts().is_err());
+        assert!(segment.fill([&b"and there"[..]].into_iter()));
+        assert_eq!(&view.bytes()[..9], b"and there");
+        assert!(segment.fill([&b"still here"[..]].into_iter()));
         drop(segment);
         assert_eq!(&view.bytes()[..10], b"still here");
     }

@@ -118,9 +118,13 @@ impl Lending {
     /// The other node has opened what was offered, or can't.
     pub fn opened(&self, id: u32, ok: bool) -> Result<(), LaneError> {
         let mut state = self.lock();
-        let segment = state.offered.remove(&id).ok_or(LaneError::Protocol("memory that wasn't offered was opened"))?;
+        let offered = state.offered.remove(&id);
+        let mut segment = offered.ok_or(LaneError::Protocol("memory that wasn't offered was opened"))?;
         match ok {
-            true => state.free.push((id, segment, Instant::now())),
+            true => {
+                segment.opened();
+                state.free.push((id, segment, Instant::now()));
+            }
             false => {
                 state.bytes -= segment.capacity();
                 state.off = true;
