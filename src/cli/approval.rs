@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fleet_actors::gate::Approval;
 use fleet_api::{plain, wire};
-use fleet_runtime::job::JobState;
+use fleet_runtime::job::{JobRecord, JobState};
 
 use super::args::{ApprovalCommand, Global, Verdict};
 use super::client::Client;
@@ -92,20 +92,26 @@ async fn decide(client: &Client, terminal: &Terminal, args: &Verdict, verdict: w
     Ok(Exit::Ok)
 }
 
-/// What waits. A job whose node was lost a moment ago waits already while its gate is on its way to another node: if that
-/// is the one that is meant, it is waited for.
+/// What waits. The gate of a job whose node was lost a moment ago is on its way to another node, or to the same one begun
+/// anew: if that is the one that is meant, it is waited for.
 async fn waiting(client: &Client, given: &str) -> Result<Vec<Approval>, Failure> {
     let until = tokio::time::Instant::now() + PATIENCE;
     let job = given.rsplit_once('-').map_or(given, |(job, _)| job);
     loop {
         let waiting = client.approvals().await?;
         let is_there = waiting.iter().any(|approval| approval.id == given || approval.job == given);
-        let comes = async || client.job(job).await.is_ok_and(|job| job.state == JobState::Waiting);
+        let comes = async || client.job(job).await.is_ok_and(|job| may_open(&job));
         if is_there || tokio::time::Instant::now() > until || !comes().await {
             return Ok(waiting);
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Whether a gate of this job may be on its way: it waits for one, or it runs and comes to one, perhaps to where it
+/// waited before its node was lost.
+fn may_open(job: &JobRecord) -> bool {
+    job.started_at.is_some() && matches!(job.state, JobState::Waiting | JobState::Queued | JobState::Running)
 }
 
 /// The approval that is meant: by its id, or by its job's where only one is open.
