@@ -69,6 +69,9 @@ pub fn build_engine(
         ))),
         EngineKind::Mock => Ok(Arc::new(crate::mock::from_config(config)?)),
         EngineKind::Candle => Ok(Arc::new(crate::candle::from_config(config, store)?)),
+        EngineKind::OpenAi | EngineKind::Embedding => {
+            Err(EngineError::Config(format!("engine {}: this kind isn't there yet", config.name)))
+        }
     }
 }
 

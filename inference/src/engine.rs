@@ -3,14 +3,35 @@
 use serde::{Deserialize, Serialize};
 use wincode::{SchemaRead, SchemaWrite};
 
-use crate::{ChatMessage, EngineError, Request, TokenStream};
+use tokio::sync::oneshot;
+
+use crate::{ChatMessage, EmbedRequest, Embeddings, EngineError, Request, TokenStream};
 
 /// What stands behind the trait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
 #[serde(rename_all = "lowercase")]
 pub enum EngineKind {
+    /// A model on this machine, run by candle.
     Candle,
+    /// A server that speaks the OpenAI protocol.
+    #[serde(rename = "openai")]
+    OpenAi,
+    /// An embedding model on this machine.
+    Embedding,
+    /// Replies from a script.
     Mock,
+}
+
+impl EngineKind {
+    /// As it is written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Candle => "candle",
+            Self::OpenAi => "openai",
+            Self::Embedding => "embedding",
+            Self::Mock => "mock",
+        }
+    }
 }
 
 /// Where an engine is in its life. A request to a loading engine waits in its queue.
@@ -70,6 +91,12 @@ pub trait Engine: Send + Sync + 'static {
     fn unpin(&self, pin: PinId);
 
     fn stats(&self) -> EngineStats;
+
+    /// Vectors for texts. An engine of another kind answers `Unsupported`.
+    fn embed(&self, request: EmbedRequest) -> Result<oneshot::Receiver<Result<Embeddings, EngineError>>, EngineError> {
+        drop(request);
+        Err(EngineError::Unsupported("embeddings".into()))
+    }
 
     /// How many tokens this text is, with the model's own tokenizer; an estimate while the model is being loaded.
     fn count_tokens(&self, text: &str) -> u32;

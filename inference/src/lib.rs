@@ -25,11 +25,11 @@ pub mod models;
 
 pub use actor::{EngineActor, EngineHandle, EngineMsg, NodeEngines, PlacedArgs, PlacedEngine, TokenItem};
 pub use candle::{CandleEngine, CandleOptions};
-pub use completion::{Completion, Finish, TokenEvent, Usage};
+pub use completion::{Completion, EmbedRequest, Embeddings, Finish, TokenEvent, TokenLogprob, Usage};
 pub use config::{EngineConfig, build_engine};
 pub use engine::{Engine, EngineInfo, EngineKind, EngineState, EngineStats, PinId};
 pub use error::EngineError;
 pub use gpus::{GpuError, GpuSource, NvmlProbe};
 pub use mock::{MockAction, MockEngine, MockMode, MockOptions, Script, ScriptEntry};
-pub use request::{ChatMessage, ChatRole, Constraint, Priority, Request, RequestTag, Sampling};
+pub use request::{ChatMessage, ChatRole, Constraint, Priority, Request, RequestTag, Sampling, ToolCall, ToolSpec};
 pub use stream::TokenStream;

@@ -16,6 +16,8 @@ pub enum ChatRole {
     System,
     User,
     Assistant,
+    /// What a tool answered; the message names the call.
+    Tool,
 }
 
 impl ChatRole {
@@ -25,6 +27,7 @@ impl ChatRole {
             Self::System => "system",
             Self::User => "user",
             Self::Assistant => "assistant",
+            Self::Tool => "tool",
         }
     }
 }
@@ -34,20 +37,49 @@ impl ChatRole {
 pub struct ChatMessage {
     pub role: ChatRole,
     pub content: String,
+    /// The tools that an assistant's message calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that a tool's message answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
 }
 
 impl ChatMessage {
+    pub fn new(role: ChatRole, content: impl Into<String>) -> Self {
+        Self { role, content: content.into(), tool_calls: Vec::new(), tool_call_id: None }
+    }
+
     pub fn system(content: impl Into<String>) -> Self {
-        Self { role: ChatRole::System, content: content.into() }
+        Self::new(ChatRole::System, content)
     }
 
     pub fn user(content: impl Into<String>) -> Self {
-        Self { role: ChatRole::User, content: content.into() }
+        Self::new(ChatRole::User, content)
     }
 
     pub fn assistant(content: impl Into<String>) -> Self {
-        Self { role: ChatRole::Assistant, content: content.into() }
+        Self::new(ChatRole::Assistant, content)
     }
+}
+
+/// A call of a tool by the model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+pub struct ToolCall {
+    /// Names the call within its conversation.
+    pub id: String,
+    pub name: String,
+    /// JSON as text; what a model wrote, so it need not be valid.
+    pub arguments: String,
+}
+
+/// A tool that the model may call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, SchemaWrite, SchemaRead)]
+pub struct ToolSpec {
+    pub name: String,
+    pub description: String,
+    /// The JSON Schema of its arguments, as text.
+    pub parameters: String,
 }
 
 /// How the next token is drawn. The default is greedy and deterministic.
@@ -64,13 +96,26 @@ pub struct Sampling {
     pub min_p: f32,
     /// Divide the logit of tokens seen in the last 64 decoded ones by this; 1 = off.
     pub repeat_penalty: f32,
+    /// Taken from the logit of every token that was decoded before; 0 = off. From -2 to 2.
+    pub presence_penalty: f32,
+    /// Taken from the logit of a token for each time that it was decoded before; 0 = off. From -2 to 2.
+    pub frequency_penalty: f32,
     /// The same request with the same seed gives the same tokens on the same engine.
     pub seed: u64,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, repeat_penalty: 1.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repeat_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            seed: 0,
+        }
     }
 }
 
@@ -123,11 +168,20 @@ pub struct Request {
     pub messages: Vec<ChatMessage>,
     /// The assistant's turn is begun with this text; the model goes on from there and the completion contains it.
     pub assistant_prefix: Option<String>,
+    /// What the prompt says that the model may call. What it called is in the text, in the model's own form:
+    /// whoever asked takes it out.
+    pub tools: Vec<ToolSpec>,
     pub sampling: Sampling,
+    /// Added to the logits of these tokens of the model's vocabulary; -100 forbids one.
+    pub logit_bias: Vec<(u32, f32)>,
+    /// With each token its logarithmic probability, and those of so many of the likeliest.
+    pub logprobs: Option<u32>,
     pub constraint: Constraint,
     /// Decoding ends before any of these texts; they are not part of the completion.
     pub stop: Vec<String>,
     pub max_tokens: u32,
+    /// Whose it is: no prompt's computed prefix is shared over projects.
+    pub project: String,
     pub tag: RequestTag,
     /// From submission; a request that is still waiting or decoding then fails with [`EngineError::Deadline`](crate::EngineError::Deadline).
     pub deadline: Duration,
@@ -141,10 +195,14 @@ impl Request {
             id: Uuid::new_v4(),
             messages,
             assistant_prefix: None,
+            tools: Vec::new(),
             sampling: Sampling::default(),
+            logit_bias: Vec::new(),
+            logprobs: None,
             constraint: Constraint::None,
             stop: Vec::new(),
             max_tokens,
+            project: String::new(),
             tag: RequestTag::default(),
             deadline: Duration::from_secs(600),
             priority: Priority::Normal,

@@ -9,12 +9,13 @@ use std::task::{Context, Poll, Waker};
 
 use futures::Stream;
 
-use crate::{EngineError, TokenEvent, Usage};
+use crate::{EngineError, TokenEvent, TokenLogprob, Usage};
 
 #[derive(Debug, Default)]
 struct Shared {
     text: String,
     tokens: u32,
+    logprobs: Vec<TokenLogprob>,
     /// `Done` or `Failed`, once there.
     end: Option<TokenEvent>,
     reader: Option<Waker>,
@@ -52,7 +53,8 @@ impl Stream for TokenStream {
         if !shared.text.is_empty() || shared.tokens > 0 {
             let text = std::mem::take(&mut shared.text);
             let tokens = std::mem::take(&mut shared.tokens);
-            return Poll::Ready(Some(TokenEvent::Text { text, tokens }));
+            let logprobs = std::mem::take(&mut shared.logprobs);
+            return Poll::Ready(Some(TokenEvent::Text { text, tokens, logprobs }));
         }
         let Some(end) = shared.end.take() else {
             shared.reader = Some(cx.waker().clone());
@@ -81,9 +83,15 @@ impl TokenSink {
     }
 
     pub(crate) fn text(&self, text: &str, tokens: u32) {
+        self.tokens(text, tokens, Vec::new());
+    }
+
+    /// Text, the number of tokens that made it, and how likely they were.
+    pub(crate) fn tokens(&self, text: &str, tokens: u32, mut logprobs: Vec<TokenLogprob>) {
         let mut shared = lock(&self.0);
         shared.text.push_str(text);
         shared.tokens += tokens;
+        shared.logprobs.append(&mut logprobs);
         wake(shared);
     }
 
@@ -144,6 +152,7 @@ mod tests {
             finish: Finish::Stop,
             prefill_ms: 0,
             decode_ms: 0,
+            cost_micros: 0,
         }
     }
 
@@ -156,7 +165,7 @@ mod tests {
         sink.done(usage());
         drop(sink);
         let events: Vec<_> = stream.collect().await;
-        let text = TokenEvent::Text { text: "ab".into(), tokens: 3 };
+        let text = TokenEvent::Text { text: "ab".into(), tokens: 3, logprobs: Vec::new() };
         assert_eq!(events, [text, TokenEvent::Done(usage())]);
     }
 

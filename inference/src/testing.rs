@@ -21,17 +21,19 @@ pub(crate) async fn complete_seeing(
     mut on_text: impl FnMut(&str, u32),
 ) -> Result<Completion, EngineError> {
     let mut text = request.assistant_prefix.clone().unwrap_or_default();
+    let mut logprobs = Vec::new();
     let mut stream = engine.submit(request)?;
     loop {
         let next = tokio::time::timeout(DEADLINE, stream.next()).await;
         match next.ok().flatten() {
-            Some(TokenEvent::Text { text: more, tokens }) => {
+            Some(TokenEvent::Text { text: more, tokens, logprobs: mut likely }) => {
                 text.push_str(&more);
+                logprobs.append(&mut likely);
                 on_text(&more, tokens);
             }
             Some(TokenEvent::Done(usage)) => {
                 let info = engine.info();
-                return Ok(Completion { text, usage, model: info.model, engine: info.name, mock: info.mock });
+                return Ok(Completion { text, logprobs, usage, model: info.model, engine: info.name, mock: info.mock });
             }
             Some(TokenEvent::Failed(error)) => return Err(error),
             None => return Err(EngineError::Failed("the stream did not end".into())),

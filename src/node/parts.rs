@@ -8,7 +8,7 @@ use fleet_actors::gate::{ApprovalDesk, Approvals};
 use fleet_actors::options::TeamOptions;
 use fleet_actors::team::{NodeGrounds, SecretGuard, Services, StoryJob};
 use fleet_api::wire::{EngineView, NodeInfo};
-use fleet_inference::{Engine, EngineHandle, EngineKind, NodeEngines, PlacedArgs, PlacedEngine};
+use fleet_inference::{Engine, EngineHandle, NodeEngines, PlacedArgs, PlacedEngine};
 use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
 use fleet_runtime::blob::{BlobRole, Blobs};
 use fleet_runtime::cluster::RunningNode;
@@ -190,14 +190,10 @@ impl Parts<'_> {
     pub(super) fn info(&self, listener: &TcpListener) -> anyhow::Result<NodeInfo> {
         let view = |engine: &Arc<dyn Engine>| {
             let info = engine.info();
-            let kind = match info.kind {
-                EngineKind::Candle => "candle",
-                EngineKind::Mock => "mock",
-            };
             EngineView {
                 name: info.name,
                 model: info.model,
-                kind: kind.to_owned(),
+                kind: info.kind.as_str().to_owned(),
                 mock: info.mock,
                 context: info.context,
             }

@@ -11,7 +11,10 @@ use uuid::Uuid;
 
 use super::reader::{Reader, TokenItem};
 use super::{EngineActor, EngineMsg};
-use crate::{Completion, Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent, Usage};
+use crate::{
+    Completion, EmbedRequest, Embeddings, Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent,
+    TokenLogprob, Usage,
+};
 
 /// Events that may be on their way to an asker; then the engine's side joins them.
 const READER_MAILBOX: usize = 16;
@@ -51,10 +54,18 @@ impl EngineHandle {
         let request = Request { deadline: request.deadline.min(deadline), ..request };
         let mut text = request.assistant_prefix.clone().unwrap_or_default();
         let (info, mut asked) = self.submit(request, deadline).await?;
-        let reading = asked.read(&mut text, &mut on_text);
+        let mut logprobs = Vec::new();
+        let reading = asked.read(&mut text, &mut logprobs, &mut on_text);
         let left = deadline.saturating_sub(started.elapsed());
         let usage = tokio::time::timeout(left, reading).await.map_err(|_| late())??;
-        Ok(Completion { text, usage, model: info.model, engine: info.name, mock: info.mock })
+        Ok(Completion { text, logprobs, usage, model: info.model, engine: info.name, mock: info.mock })
+    }
+
+    /// Vectors for texts.
+    pub async fn embed(&self, texts: Vec<String>, deadline: Duration) -> Result<Embeddings, EngineError> {
+        let request = EmbedRequest { texts, deadline_ms: deadline.as_millis() as u64 };
+        let asked = self.engine.ask(deadline, |reply| EngineMsg::Embed { request, reply }).await;
+        asked.map_err(|e| not_reached(e, deadline))?
     }
 
     pub async fn info(&self, deadline: Duration) -> Result<EngineInfo, EngineError> {
@@ -101,6 +112,7 @@ impl Asked {
     async fn read(
         &mut self,
         text: &mut String,
+        logprobs: &mut Vec<TokenLogprob>,
         on_text: &mut (impl FnMut(&str, u32) + Send),
     ) -> Result<Usage, EngineError> {
         let (mut total, mut denials) = (0, 0);
@@ -114,8 +126,9 @@ impl Asked {
                 continue;
             };
             match event.ok_or(EngineError::Gone)? {
-                TokenEvent::Text { text: more, tokens } => {
+                TokenEvent::Text { text: more, tokens, logprobs: mut likely } => {
                     total += tokens;
+                    logprobs.append(&mut likely);
                     text.push_str(&more);
                     on_text(&more, total);
                 }

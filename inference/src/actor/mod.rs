@@ -25,7 +25,7 @@ use wincode::{SchemaRead, SchemaWrite};
 pub use self::handle::EngineHandle;
 pub use self::placed::{NodeEngines, PlacedArgs, PlacedEngine};
 pub use self::reader::TokenItem;
-use crate::{Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent, TokenStream};
+use crate::{EmbedRequest, Embeddings, Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent, TokenStream};
 
 /// What an engine actor understands.
 #[derive(Debug, SchemaWrite, SchemaRead)]
@@ -38,6 +38,11 @@ pub enum EngineMsg {
     },
     /// Ends a request. Its sink gets `Gone`.
     Cancel(Uuid),
+    /// Vectors for texts.
+    Embed {
+        request: EmbedRequest,
+        reply: ReplyTo<Result<Embeddings, EngineError>>,
+    },
     Info(ReplyTo<EngineInfo>),
     Stats(ReplyTo<EngineStats>),
     /// Whether that request is queued or being decoded: a life of the engine after the one that took it doesn't know it.
@@ -75,6 +80,7 @@ impl Actor for EngineActor {
                     forwarder.abort();
                 }
             }
+            EngineMsg::Embed { request, reply } => self.embed(request, reply),
             EngineMsg::Info(reply) => reply.send(self.engine.info()),
             EngineMsg::Stats(reply) => reply.send(self.engine.stats()),
             EngineMsg::IsDecoding { request, reply } => reply.send(self.running.contains_key(&request)),
@@ -96,6 +102,20 @@ impl EngineActor {
         });
         self.running.insert(id, forwarder);
         Ok(self.engine.info())
+    }
+
+    fn embed(&mut self, request: EmbedRequest, reply: ReplyTo<Result<Embeddings, EngineError>>) {
+        match self.engine.embed(request) {
+            Err(error) => reply.send(Err(error)),
+            Ok(vectors) => {
+                let id = Uuid::new_v4();
+                let forwarder = self.forwarders.spawn(async move {
+                    reply.send(vectors.await.unwrap_or(Err(EngineError::Gone)));
+                    id
+                });
+                self.running.insert(id, forwarder);
+            }
+        }
     }
 
     fn forget_ended(&mut self) {

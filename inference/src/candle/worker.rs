@@ -238,6 +238,7 @@ impl Progress {
             finish: Finish::Stop,
             prefill_ms: 0,
             decode_ms: 0,
+            cost_micros: 0,
         };
         Self { usage, started: Instant::now() }
     }

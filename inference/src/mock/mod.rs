@@ -246,6 +246,7 @@ async fn say(
         finish: Finish::Stop,
         prefill_ms: 0,
         decode_ms: 0,
+        cost_micros: 0,
     };
     let finish = loop {
         let said = usage.completion_tokens;
