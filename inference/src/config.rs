@@ -21,13 +21,17 @@ pub struct EngineConfig {
     /// A name of the model catalogue, or the path of a GGUF file (then nothing proves that it is what you think).
     /// Default: the catalogue's default. Not used by `mock`.
     pub model: String,
-    /// Prompt and reply together, in tokens. Larger costs memory (57 KB a token with the default model) and time.
+    /// Prompt and reply together, in tokens. Larger costs memory (28 KB a token with the default model) and time.
     /// Default: 4096, or what the model can do if that is less.
     pub context: u32,
     /// Requests that may wait; one more is refused as busy. Default: 64.
     pub queue: usize,
-    /// Memory for prompt prefixes that later prompts may share. Default: 512 MiB; 0 turns the cache off.
-    pub prefix_cache: ByteSize,
+    /// Memory for the keys and values of what is being decoded and of prompts that later ones may share; taken as it is
+    /// used. One sequence of `context` fits in any case. Default: 1 GiB.
+    pub kv_memory: ByteSize,
+    /// Keeps the weights in the form that this machine computes with, beside the models: the next start is faster by
+    /// seconds, for as much disk as the model takes. Default: true.
+    pub keep_tiles: bool,
     /// `mock`: the file of scripted replies, YAML or JSON.
     pub script: Option<PathBuf>,
     /// `mock`: how good the replies are: `excellent` (default), `poor` or `stubborn`.
@@ -45,7 +49,8 @@ impl Default for EngineConfig {
             model: String::new(),
             context: 4096,
             queue: 64,
-            prefix_cache: ByteSize::mib(512),
+            kv_memory: ByteSize::gib(1),
+            keep_tiles: true,
             script: None,
             mode: MockMode::Excellent,
             token_delay: Duration::ZERO,

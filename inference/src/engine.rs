@@ -69,9 +69,24 @@ pub struct EngineStats {
     pub completion_tokens: u64,
     pub prefill_ms: u64,
     pub decode_ms: u64,
-    /// Bytes held by the prefix cache, and its entries.
+    /// Bytes of keys and values that later prompts may share, and in how many blocks.
     pub prefix_bytes: u64,
     pub prefix_entries: u32,
+    /// Bytes for keys and values in all, and of those that requests and pins hold now.
+    #[serde(default)]
+    pub kv_bytes: u64,
+    #[serde(default)]
+    pub kv_held_bytes: u64,
+    #[serde(default)]
+    pub weight_bytes: u64,
+    /// Requests that gave their keys and values back to others, to be computed again.
+    #[serde(default)]
+    pub preempted: u64,
+    /// Tokens that were guessed ahead, and how many of them came.
+    #[serde(default)]
+    pub guessed: u64,
+    #[serde(default)]
+    pub guessed_right: u64,
 }
 
 /// A pinned prompt prefix.
@@ -85,8 +100,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Queues a request. `Busy` if the queue is full. Refusals that need the tokenizer come as the stream's `Failed`.
     fn submit(&self, request: Request) -> Result<TokenStream, EngineError>;
 
-    /// Keeps the prefix that these messages make in the cache until `unpin`. An engine without a prefix cache answers `Unsupported`.
-    fn pin(&self, messages: &[ChatMessage]) -> Result<PinId, EngineError>;
+    /// Keeps the prefix that these messages make in the cache until `unpin`, for requests of that project. An engine without a prefix cache answers `Unsupported`.
+    fn pin(&self, project: &str, messages: &[ChatMessage]) -> Result<PinId, EngineError>;
 
     fn unpin(&self, pin: PinId);
 

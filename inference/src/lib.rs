@@ -14,8 +14,12 @@ mod config;
 mod engine;
 mod error;
 mod gpus;
+mod graph;
+mod kernels;
 mod mock;
+mod paged;
 mod request;
+mod schedule;
 mod stream;
 #[cfg(test)]
 mod testing;

@@ -83,7 +83,21 @@ fn one_commit(place: &Place, job: &str) {
         *kinds.entry(kind).or_default() += 1;
     }
     let of_base: usize = place.git(&["rev-list", "--count", "main"]).parse().unwrap();
-    assert_eq!(kinds["commit"], of_base + 1, "in the repository of job {job}");
+    let commits = || {
+        let found = objects
+            .lines()
+            .zip(
+                git(&base, &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"])
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>(),
+            )
+            .filter(|(kind, _)| *kind == "commit")
+            .map(|(_, id)| git(&base, &["cat-file", "commit", &id]))
+            .collect::<Vec<_>>();
+        found.join("\n--\n")
+    };
+    assert_eq!(kinds["commit"], of_base + 1, "in the repository of job {job}:\n{}", commits());
 }
 
 /// Checkouts, sandboxes and processes of the dead are gone.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use llguidance::api::TopLevelGrammar;
 use llguidance::{Matcher, ParserFactory};
-use toktrie::{ApproximateTokEnv, TokEnv, TokRxInfo, TokTrie};
+use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use super::tokenizer::ModelTokenizer;
 use crate::{Constraint, EngineError};
@@ -16,11 +16,11 @@ use crate::{Constraint, EngineError};
 pub(super) struct Constraints(ParserFactory);
 
 impl Constraints {
-    pub(super) fn new(tokenizer: &ModelTokenizer) -> Result<Self, EngineError> {
+    pub(super) fn new(tokenizer: &Arc<ModelTokenizer>) -> Result<Self, EngineError> {
         let end = tokenizer.ends().first().copied().unwrap_or_default();
         let info = TokRxInfo::new(tokenizer.vocabulary() as u32, end);
         let trie = TokTrie::from(&info, &tokenizer.trie_words()).with_eos_tokens(tokenizer.ends());
-        let env: TokEnv = Arc::new(ApproximateTokEnv::new(trie));
+        let env: TokEnv = Arc::new(Words { trie, tokenizer: Arc::clone(tokenizer) });
         let factory = ParserFactory::new_simple(&env);
         let mut factory = factory.map_err(|e| EngineError::Failed(format!("constraints: {e}")))?;
         factory.quiet();
@@ -35,6 +35,24 @@ impl Constraints {
             None => Ok(Some(ActiveConstraint(matcher))),
             Some(error) => Err(EngineError::Constraint(first_line(&error))),
         }
+    }
+}
+
+/// The model's words. With its own tokenizer, texts that can only go on in one way are known token by token.
+struct Words {
+    trie: TokTrie,
+    tokenizer: Arc<ModelTokenizer>,
+}
+
+impl TokenizerEnv for Words {
+    fn tok_trie(&self) -> &TokTrie {
+        &self.trie
+    }
+
+    fn tokenize_bytes(&self, bytes: &[u8]) -> Vec<TokenId> {
+        let text = std::str::from_utf8(bytes).ok().and_then(|text| self.tokenizer.encode(text).ok());
+        // Part of a character is no text.
+        text.unwrap_or_else(|| self.trie.greedy_tokenize(bytes))
     }
 }
 
@@ -65,12 +83,24 @@ impl ActiveConstraint {
     /// Takes out of the question what may not come next.
     pub(super) fn mask(&mut self, logits: &mut [f32]) -> Result<(), EngineError> {
         let mask = self.0.compute_mask_or_eos().map_err(|e| EngineError::Constraint(first_line(&e.to_string())))?;
-        for (id, logit) in (0..).zip(logits) {
-            if !mask.is_allowed(id) {
-                *logit = f32::NEG_INFINITY;
+        let words = mask.as_slice().iter().copied().chain(std::iter::repeat(0));
+        // Thirty-two tokens at a time: most words of a mask are all or nothing.
+        for (word, logits) in words.zip(logits.chunks_mut(32)) {
+            match word {
+                0 => logits.fill(f32::NEG_INFINITY),
+                u32::MAX => {}
+                word => {
+                    let out = logits.iter_mut().enumerate().filter(|(bit, _)| word >> bit & 1 == 0);
+                    out.for_each(|(_, logit)| *logit = f32::NEG_INFINITY);
+                }
             }
         }
         Ok(())
+    }
+
+    /// The tokens that have to follow, whatever the model says.
+    pub(super) fn forced(&mut self) -> Vec<u32> {
+        self.0.compute_ff_tokens()
     }
 
     /// Takes in the token that came. True: the text is complete and nothing can follow.

@@ -6,12 +6,14 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
+use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
-use candle_core::quantized::QTensor;
 use candle_core::quantized::gguf_file::{Content, TensorInfo, Value};
+use candle_core::quantized::{GgmlDType, QTensor};
 
 use crate::EngineError;
 
@@ -23,14 +25,14 @@ const MAX_TENSORS: u64 = 100_000;
 const MAX_METADATA: u64 = 10_000;
 
 /// A checked GGUF file.
-pub(super) struct GgufFile {
+pub(crate) struct GgufFile {
     content: Content,
-    reader: BufReader<File>,
+    file: Arc<File>,
     path: PathBuf,
 }
 
 impl GgufFile {
-    pub(super) fn open(path: &Path) -> Result<Self, EngineError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, EngineError> {
         let fail = |why: String| EngineError::Model(format!("{}: {why}", path.display()));
         let file = File::open(path).map_err(|e| fail(e.to_string()))?;
         let size = file.metadata().map_err(|e| fail(e.to_string()))?.len();
@@ -44,46 +46,88 @@ impl GgufFile {
         for (name, info) in &content.tensor_infos {
             check_tensor(name, info, content.tensor_data_offset, size).map_err(&fail)?;
         }
-        Ok(Self { content, reader, path: path.to_owned() })
+        let file = Arc::new(reader.into_inner());
+        Ok(Self { content, file, path: path.to_owned() })
     }
 
-    pub(super) fn tensor(&mut self, name: &str) -> Result<QTensor, EngineError> {
-        let tensor = self.content.tensor(&mut self.reader, name, &Device::Cpu);
-        tensor.map_err(|e| EngineError::Model(format!("{}: {}", self.path.display(), brief(&e))))
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
-    pub(super) fn has_tensor(&self, name: &str) -> bool {
+    pub(crate) fn handle(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// A tensor as candle holds it.
+    pub(crate) fn tensor(&self, name: &str) -> Result<QTensor, EngineError> {
+        let tensor = self.content.tensor(&mut &*self.file, name, &Device::Cpu);
+        tensor.map_err(|e| self.refuse(brief(&e)))
+    }
+
+    /// A tensor's format and dimensions, outermost first.
+    pub(crate) fn about(&self, name: &str) -> Result<(GgmlDType, &[usize]), EngineError> {
+        let info = self.info(name)?;
+        Ok((info.ggml_dtype, info.shape.dims()))
+    }
+
+    /// Where a tensor's bytes begin in the file.
+    pub(crate) fn place(&self, name: &str) -> Result<u64, EngineError> {
+        Ok(self.content.tensor_data_offset + self.info(name)?.offset)
+    }
+
+    /// A tensor's bytes.
+    pub(crate) fn raw(&self, name: &str) -> Result<Vec<u8>, EngineError> {
+        let info = self.info(name)?;
+        // Shape and size were checked against the file's when it was opened.
+        let units = info.shape.elem_count() / info.ggml_dtype.block_size();
+        let mut bytes = vec![0; units * info.ggml_dtype.type_size()];
+        self.file.read_exact_at(&mut bytes, self.place(name)?).map_err(|e| self.refuse(e))?;
+        Ok(bytes)
+    }
+
+    /// All that stands before the tensors' bytes.
+    pub(crate) fn header(&self) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.content.tensor_data_offset).unwrap_or(0)];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo, EngineError> {
+        self.content.tensor_infos.get(name).ok_or_else(|| self.refuse(format_args!("it has no tensor {name}")))
+    }
+
+    pub(crate) fn has_tensor(&self, name: &str) -> bool {
         self.content.tensor_infos.contains_key(name)
     }
 
-    pub(super) fn value(&self, key: &str) -> Option<&Value> {
+    pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         self.content.metadata.get(key)
     }
 
-    pub(super) fn content(&self) -> &Content {
+    pub(crate) fn content(&self) -> &Content {
         &self.content
     }
 
-    pub(super) fn text(&self, key: &str) -> Option<&str> {
+    pub(crate) fn text(&self, key: &str) -> Option<&str> {
         self.value(key)?.to_string().ok().map(String::as_str)
     }
 
-    pub(super) fn number(&self, key: &str) -> Option<u32> {
+    pub(crate) fn number(&self, key: &str) -> Option<u32> {
         // Some writers store counts as signed integers.
         let value = self.value(key)?;
         value.to_u32().ok().or_else(|| u32::try_from(value.to_i32().ok()?).ok())
     }
 
-    pub(super) fn float(&self, key: &str) -> Option<f32> {
+    pub(crate) fn float(&self, key: &str) -> Option<f32> {
         self.value(key)?.to_f32().ok()
     }
 
     /// An error about this file.
-    pub(super) fn refuse(&self, why: impl std::fmt::Display) -> EngineError {
+    pub(crate) fn refuse(&self, why: impl std::fmt::Display) -> EngineError {
         EngineError::Model(format!("{}: {why}", self.path.display()))
     }
 
-    pub(super) fn required(&self, key: &str) -> Result<u32, EngineError> {
+    pub(crate) fn required(&self, key: &str) -> Result<u32, EngineError> {
         self.number(key).ok_or_else(|| self.refuse(format_args!("the metadata key {key} is missing")))
     }
 }
@@ -123,6 +167,6 @@ fn check_tensor(name: &str, info: &TensorInfo, data: u64, size: u64) -> Result<(
 }
 
 /// Candle's errors carry a backtrace in later lines.
-pub(super) fn brief(error: &candle_core::Error) -> String {
+pub(crate) fn brief(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }

@@ -1,19 +1,21 @@
-//! The engine that runs a GGUF model on this machine's CPU.
+//! The engine that runs a GGUF model on this machine.
 //!
 //! ```text
-//! submit → Queue (bounded) → engine thread { Worker: template → tokens → prefill (prefix cache) → decode } → TokenStream
+//! submit → Inbox (bounded) → engine thread { Worker: template → tokens → Scheduler → Backend (rows of many requests) → choose } → TokenStream
 //! ```
-//! There is one engine thread, and one sequence at a time: candle's matrix kernels share one pool of threads a process,
-//! so a second sequence would only take turns with the first. The number of those threads is set for the whole process
-//! by `CANDLE_NUM_THREADS` and `RAYON_NUM_THREADS`; by default all cores are used. A panic while computing fails that
-//! request, not the engine.
+//! There is one engine thread, and it batches: candle's kernels and ours share one pool of threads a process, so a second
+//! engine thread would only take turns with the first. The number of those threads is set for the whole process by
+//! `CANDLE_NUM_THREADS` and `RAYON_NUM_THREADS`; by default all cores are used. A panic while computing fails the requests
+//! of that step, not the engine.
+//!
+//! **The same request with the same seed gives the same tokens, whatever else is being decoded**: on one instruction
+//! set (see [`kernels`](crate::kernels)), for models all of whose weights have tiles. Where candle's own kernels are used
+//! instead, a row's last bits depend on how many there are.
 
+mod active;
 mod constraint;
 mod gguf;
-mod kv;
-mod model;
-mod prefix;
-mod queue;
+mod inbox;
 mod sampler;
 mod template;
 mod tokenizer;
@@ -23,11 +25,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
-use self::queue::{Queue, Task, Waiting};
+pub(crate) use self::gguf::{GgufFile, brief};
+use self::inbox::{Inbox, Task, Waiting};
 use self::tokenizer::ModelTokenizer;
 use self::worker::Worker;
 use crate::models::ModelStore;
@@ -47,26 +50,52 @@ pub struct CandleOptions {
     pub context: u32,
     /// Requests that may wait. Default: 64.
     pub queue: usize,
-    /// Memory for prompt prefixes; 0 turns reuse off. Default: 512 MiB.
-    pub prefix_cache: ByteSize,
-    /// Tokens of a prompt that are computed together. More is faster up to some 128; but a prompt's part is reused, and
-    /// a request cancelled while its prompt is computed, only between two chunks. Default: 128.
-    pub chunk: usize,
+    /// Tokens that may wait, as far as they can be estimated. Default: 1 million.
+    pub queue_tokens: u64,
+    /// Memory for keys and values: of what is being decoded, and of prompts that later ones may share. It is taken as it
+    /// is used; at least one sequence of `context` fits in any case. Default: 1 GiB.
+    pub kv_memory: ByteSize,
+    /// Sequences that are decoded at a time. Default: 32.
+    pub sequences: usize,
+    /// Tokens that are computed together in one step. More makes long prompts faster and the others wait longer for
+    /// their next token. Default: 256.
+    pub step: usize,
+    /// Tokens that are guessed ahead when few sequences decode: what followed the same words before. It never changes a
+    /// reply. 0 turns it off. Default: 8.
+    pub draft: usize,
+    /// Guessing ends above that many sequences. Default: 4.
+    pub draft_below: usize,
+    /// Where the weights are kept in the form that this machine computes with, for the next start; as large as the model.
+    /// `None`: nowhere. Default: none.
+    pub tiles: Option<PathBuf>,
 }
 
 impl Default for CandleOptions {
     fn default() -> Self {
-        let EngineConfig { name, model, context, queue, prefix_cache, .. } = EngineConfig::default();
-        Self { name, model, context, queue, prefix_cache, chunk: 128 }
+        let EngineConfig { name, model, context, queue, kv_memory, .. } = EngineConfig::default();
+        Self {
+            name,
+            model,
+            context,
+            queue,
+            queue_tokens: 1_000_000,
+            kv_memory,
+            sequences: 32,
+            step: 256,
+            draft: 8,
+            draft_below: 4,
+            tiles: None,
+        }
     }
 }
 
 struct Shared {
-    queue: Queue,
+    inbox: Inbox,
     info: Mutex<EngineInfo>,
     stats: Mutex<EngineStats>,
     tokenizer: OnceLock<Arc<ModelTokenizer>>,
-    last_pin: AtomicU64,
+    /// Requests and pins are numbered together.
+    last: AtomicU64,
 }
 
 /// A model on the CPU. Dropping the engine ends its thread after the token at work; what waits ends with `Gone`.
@@ -102,11 +131,11 @@ impl CandleEngine {
             state: EngineState::Loading,
         };
         let shared = Arc::new(Shared {
-            queue: Queue::new(options.queue),
+            inbox: Inbox::new(options.queue, options.queue_tokens),
             info: Mutex::new(info),
             stats: Mutex::default(),
             tokenizer: OnceLock::new(),
-            last_pin: AtomicU64::new(0),
+            last: AtomicU64::new(0),
         });
         let for_thread = Arc::clone(&shared);
         std::thread::Builder::new()
@@ -119,9 +148,10 @@ impl CandleEngine {
 
 /// The engine of a configuration. A model of the catalogue is verified on the engine's thread.
 pub(crate) fn from_config(config: &EngineConfig, store: &ModelStore) -> Result<CandleEngine, EngineError> {
-    let EngineConfig { name, model, context, queue, prefix_cache, .. } = config.clone();
+    let EngineConfig { name, model, context, queue, kv_memory, .. } = config.clone();
+    let tiles = config.keep_tiles.then(|| store.tiles());
     let options =
-        CandleOptions { name, model: String::new(), context, queue, prefix_cache, ..CandleOptions::default() };
+        CandleOptions { name, model: String::new(), context, queue, kv_memory, tiles, ..CandleOptions::default() };
     if model.contains('/') || model.ends_with(".gguf") {
         return CandleEngine::open(model, options);
     }
@@ -156,49 +186,19 @@ impl Shared {
             engine = options.name,
             model = options.model,
             ms = started.elapsed().as_millis(),
+            on = worker.describe(),
             "model loaded"
         );
-        while let Some(task) = self.queue.next() {
-            self.perform(&mut worker, task);
-            let (bytes, entries) = worker.prefixes();
-            let mut stats = lock(&self.stats);
-            (stats.prefix_bytes, stats.prefix_entries) = (bytes, entries);
-        }
-    }
-
-    fn perform(&self, worker: &mut Worker, task: Task) {
-        match task {
-            Task::Decode(waiting) => self.decode(worker, &waiting),
-            Task::Unpin(pin) => worker.unpin(pin),
-            Task::Pin { pin, messages } => {
-                let pinned = catch_unwind(AssertUnwindSafe(|| worker.pin(pin, &messages)));
-                match pinned {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => tracing::warn!(%error, "a prefix could not be pinned"),
-                    Err(_) => worker.reset(),
-                }
-            }
-        }
-    }
-
-    fn decode(&self, worker: &mut Worker, waiting: &Waiting) {
-        lock(&self.stats).active = 1;
-        let result = catch_unwind(AssertUnwindSafe(|| worker.run(waiting, &|| self.queue.is_closed())));
-        let result = result.unwrap_or_else(|_| {
-            worker.reset();
-            Err(EngineError::Failed("a panic while computing; the engine goes on".into()))
-        });
-        lock(&self.stats).count(&result);
-        match result {
-            Ok(usage) => waiting.sink.done(usage),
-            Err(error) => waiting.sink.fail(error),
-        }
+        worker.serve(self);
     }
 
     fn refuse_all(&self, error: &EngineError) {
-        while let Some(task) = self.queue.next() {
-            if let Task::Decode(waiting) = task {
-                waiting.sink.fail(error.clone());
+        while let Some(tasks) = self.inbox.take(Duration::from_secs(3600)) {
+            for task in tasks {
+                if let Task::Decode(waiting) = task {
+                    self.inbox.begun(waiting.cost());
+                    waiting.sink.fail(error.clone());
+                }
             }
         }
     }
@@ -207,7 +207,6 @@ impl Shared {
 impl EngineStats {
     /// Takes in the end of a request.
     pub(crate) fn count(&mut self, result: &Result<Usage, EngineError>) {
-        self.active = 0;
         let Ok(usage) = result else {
             self.failed += 1;
             return;
@@ -235,24 +234,25 @@ impl Engine for CandleEngine {
             return Err(EngineError::Model(why.clone()));
         }
         let (sink, stream) = TokenStream::channel();
-        let waiting = Waiting { request, sink, since: Instant::now() };
-        self.shared.queue.push(Task::Decode(Box::new(waiting)))?;
+        let id = self.shared.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let waiting = Waiting { id, request, sink, since: Instant::now() };
+        self.shared.inbox.push(Task::Decode(Box::new(waiting)))?;
         Ok(stream)
     }
 
-    fn pin(&self, messages: &[ChatMessage]) -> Result<PinId, EngineError> {
-        let pin = PinId(self.shared.last_pin.fetch_add(1, Ordering::Relaxed) + 1);
-        self.shared.queue.push(Task::Pin { pin, messages: messages.to_vec() })?;
+    fn pin(&self, project: &str, messages: &[ChatMessage]) -> Result<PinId, EngineError> {
+        let pin = PinId(self.shared.last.fetch_add(1, Ordering::Relaxed) + 1);
+        self.shared.inbox.push(Task::Pin { pin, project: project.to_owned(), messages: messages.to_vec() })?;
         Ok(pin)
     }
 
     fn unpin(&self, pin: PinId) {
-        // A closed queue has no pins to free.
-        let _ = self.shared.queue.push(Task::Unpin(pin));
+        // A closed inbox has no pins to free.
+        let _ = self.shared.inbox.push(Task::Unpin(pin));
     }
 
     fn stats(&self) -> EngineStats {
-        EngineStats { queued: self.shared.queue.len(), ..lock(&self.shared.stats).clone() }
+        EngineStats { queued: self.shared.inbox.len(), ..lock(&self.shared.stats).clone() }
     }
 
     fn count_tokens(&self, text: &str) -> u32 {
@@ -264,7 +264,7 @@ impl Engine for CandleEngine {
 
 impl Drop for CandleEngine {
     fn drop(&mut self) {
-        self.shared.queue.close();
+        self.shared.inbox.close();
     }
 }
 

@@ -6,10 +6,11 @@
 
 use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, context};
+use serde::Serialize;
 
 use super::gguf::GgufFile;
 use super::tokenizer::{ModelTokenizer, PromptPart};
-use crate::{ChatMessage, EngineError};
+use crate::{ChatMessage, EngineError, ToolSpec};
 
 /// Around the number of a content. Private-use characters, so that no template has them by itself.
 const MARK: char = '\u{F8FE}';
@@ -46,34 +47,49 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |why: String| -> Result<String, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, why))
         });
+        environment.add_filter("tojson", to_json);
         environment.add_template_owned("chat", source)?;
         Ok(Self { environment, control, begin, end })
     }
 
-    /// The prompt of a conversation. With `reply`, the assistant's turn is opened and begun with that text.
-    pub(super) fn parts(&self, messages: &[ChatMessage], reply: Option<&str>) -> Result<Vec<PromptPart>, EngineError> {
-        let rendered = self.render(messages, reply.is_some());
+    /// The prompt of a conversation in which these tools may be called. With `reply`, the assistant's turn is opened and
+    /// begun with that text.
+    pub(super) fn parts(
+        &self,
+        messages: &[ChatMessage],
+        tools: &[ToolSpec],
+        reply: Option<&str>,
+    ) -> Result<Vec<PromptPart>, EngineError> {
+        let mut texts = Texts::default();
+        let rendered = self.render(messages, tools, reply.is_some(), &mut texts);
         let rendered = rendered.map_err(|e| EngineError::BadRequest(format!("chat template: {e}")))?;
         let mut parts = Vec::new();
         for (i, piece) in rendered.split(MARK).enumerate() {
-            // Marks come in pairs: every second piece is the number of a content.
+            // Marks come in pairs: every second piece is the number of a text.
             if i % 2 == 0 {
                 self.split_control(piece, &mut parts);
             } else {
-                let content = piece.parse::<usize>().ok().and_then(|n| messages.get(n));
-                let content = content.ok_or_else(|| EngineError::Failed("chat template: stray mark".into()))?;
-                parts.push(PromptPart::Text(content.content.clone()));
+                let text = piece.parse::<usize>().ok().and_then(|n| texts.0.get(n));
+                let text = text.ok_or_else(|| EngineError::Failed("chat template: stray mark".into()))?;
+                parts.push(PromptPart::Text(text.clone()));
             }
         }
         parts.extend(reply.filter(|r| !r.is_empty()).map(|r| PromptPart::Text(r.to_owned())));
         Ok(parts)
     }
 
-    fn render(&self, messages: &[ChatMessage], open_reply: bool) -> Result<String, Error> {
-        let marked = messages.iter().enumerate();
-        let marked = marked.map(|(i, m)| context! { role => m.role.as_str(), content => format!("{MARK}{i}{MARK}") });
+    fn render(
+        &self,
+        messages: &[ChatMessage],
+        tools: &[ToolSpec],
+        open_reply: bool,
+        texts: &mut Texts,
+    ) -> Result<String, Error> {
+        let messages: Vec<Value> = messages.iter().map(|m| message(m, texts)).collect();
+        let tools: Vec<Value> = tools.iter().map(|tool| texts.mark(&described(tool))).collect();
         self.environment.get_template("chat")?.render(context! {
-            messages => marked.collect::<Vec<Value>>(),
+            messages,
+            tools => if tools.is_empty() { Value::from(()) } else { Value::from(tools) },
             add_generation_prompt => open_reply,
             bos_token => self.begin,
             eos_token => self.end,
@@ -97,6 +113,85 @@ impl ChatTemplate {
         let found = self.control.iter().filter_map(|name| Some((text.find(name.as_str())?, name.as_str())));
         // The earliest; of several there the longest, which stands first.
         found.min_by_key(|(at, name)| (*at, std::cmp::Reverse(name.len())))
+    }
+}
+
+/// What stands behind the marks.
+#[derive(Default)]
+struct Texts(Vec<String>);
+
+impl Texts {
+    fn mark(&mut self, text: &str) -> Value {
+        // Nothing is nothing: templates ask whether there is a content.
+        if text.is_empty() {
+            return Value::from("");
+        }
+        self.0.push(text.to_owned());
+        Value::from(format!("{MARK}{}{MARK}", self.0.len() - 1))
+    }
+}
+
+fn message(message: &ChatMessage, texts: &mut Texts) -> Value {
+    let calls: Vec<Value> = message
+        .tool_calls
+        .iter()
+        .map(|call| {
+            let function = context! { name => texts.mark(&call.name), arguments => texts.mark(&call.arguments) };
+            context! { id => texts.mark(&call.id), type => "function", function }
+        })
+        .collect();
+    let (role, content) = (message.role.as_str(), texts.mark(&message.content));
+    let call = message.tool_call_id.as_deref().map(|id| texts.mark(id));
+    context! {
+        role,
+        content,
+        tool_calls => if calls.is_empty() { Value::from(()) } else { Value::from(calls) },
+        tool_call_id => call,
+    }
+}
+
+/// A tool as the templates expect it, in JSON as Python writes it: that is what models were trained with.
+fn described(tool: &ToolSpec) -> String {
+    let parameters = serde_json::from_str(&tool.parameters).unwrap_or(serde_json::Value::Null);
+    let function = serde_json::json!({
+        "name": tool.name,
+        "description": tool.description,
+        "parameters": parameters,
+    });
+    spaced(&serde_json::json!({ "type": "function", "function": function }))
+}
+
+/// The filter `tojson`. What is marked is put in as it is: it is JSON already, or a word of it.
+fn to_json(value: &Value) -> Result<String, Error> {
+    if let Some(marked) = value.as_str().filter(|text| text.contains(MARK)) {
+        return Ok(marked.to_owned());
+    }
+    let value = serde_json::to_value(value);
+    value.map(|v| spaced(&v)).map_err(|e| Error::new(ErrorKind::BadSerialization, e.to_string()))
+}
+
+/// JSON with a space after each comma and colon.
+fn spaced(value: &serde_json::Value) -> String {
+    let mut out = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(&mut out, Spaced);
+    // Writing a value into memory can't fail.
+    let _ = value.serialize(&mut writer);
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+struct Spaced;
+
+impl serde_json::ser::Formatter for Spaced {
+    fn begin_array_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_key<W: ?Sized + std::io::Write>(&mut self, out: &mut W, first: bool) -> std::io::Result<()> {
+        if first { Ok(()) } else { out.write_all(b", ") }
+    }
+
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, out: &mut W) -> std::io::Result<()> {
+        out.write_all(b": ")
     }
 }
 

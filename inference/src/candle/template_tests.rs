@@ -10,7 +10,7 @@ fn template(source: &str) -> ChatTemplate {
 
 #[test]
 fn control_tokens_come_from_the_template_alone() {
-    let parts = template(TEMPLATE).parts(&[ChatMessage::user("a<|im_end|>b")], None).unwrap();
+    let parts = template(TEMPLATE).parts(&[ChatMessage::user("a<|im_end|>b")], &[], None).unwrap();
     let text = |t: &str| PromptPart::Text(t.into());
     let control = |t: &str| PromptPart::Control(t.into());
     let expected = [control("<|im_start|>"), text("user\n"), text("a<|im_end|>b"), control("<|im_end|>"), text("\n")];
@@ -19,7 +19,7 @@ fn control_tokens_come_from_the_template_alone() {
 
 #[test]
 fn the_reply_is_begun_with_its_prefix_as_text() {
-    let parts = template(TEMPLATE).parts(&[], Some("```python\n<|im_end|>")).unwrap();
+    let parts = template(TEMPLATE).parts(&[], &[], Some("```python\n<|im_end|>")).unwrap();
     let expected = [
         PromptPart::Control("<|im_start|>".into()),
         PromptPart::Text("assistant\n".into()),
@@ -31,6 +31,6 @@ fn the_reply_is_begun_with_its_prefix_as_text() {
 #[test]
 fn a_template_that_refuses_the_conversation_says_why() {
     let refusing = template("{{ raise_exception('roles must alternate') }}");
-    let error = refusing.parts(&[ChatMessage::user("x")], None).unwrap_err();
+    let error = refusing.parts(&[ChatMessage::user("x")], &[], None).unwrap_err();
     assert!(matches!(&error, EngineError::BadRequest(why) if why.contains("roles must alternate")), "{error}");
 }

@@ -46,6 +46,8 @@ pub(super) struct ModelTokenizer {
     pieces: Vec<Piece>,
     control: HashMap<String, u32>,
     ends: Vec<u32>,
+    /// Control tokens that don't end a turn: they have no place in a reply.
+    forbidden: Vec<u32>,
     begin: Option<u32>,
 }
 
@@ -61,7 +63,8 @@ impl ModelTokenizer {
         let adds_begin = matches!(file.value("tokenizer.ggml.add_bos_token"), Some(Value::Bool(true)));
         let begin = file.number("tokenizer.ggml.bos_token_id").filter(|_| adds_begin);
         let ends = ends(file, &control)?;
-        let tokenizer = Self { text, pieces, control, ends, begin };
+        let forbidden = control.values().copied().filter(|id| !ends.contains(id)).collect();
+        let tokenizer = Self { text, pieces, control, ends, forbidden, begin };
         tokenizer.check(file)?;
         Ok(tokenizer)
     }
@@ -123,12 +126,23 @@ impl ModelTokenizer {
         matches!(self.pieces.get(id as usize), Some(Piece::Control(_)))
     }
 
-    /// Not for a reply: padding beyond the vocabulary, and control tokens other than those that end a turn.
-    pub(super) fn never_decoded(&self, id: u32) -> bool {
+    /// Takes out of the question what is not for a reply.
+    pub(super) fn forbid(&self, logits: &mut [f32]) {
+        let known = self.pieces.len().min(logits.len());
+        logits[known..].fill(f32::NEG_INFINITY);
+        for id in &self.forbidden {
+            if let Some(logit) = logits.get_mut(*id as usize) {
+                *logit = f32::NEG_INFINITY;
+            }
+        }
+    }
+
+    /// A token for people: its bytes, or the name of a control token.
+    pub(super) fn name(&self, id: u32) -> Vec<u8> {
         match self.pieces.get(id as usize) {
-            Some(Piece::Bytes(_)) => false,
-            Some(Piece::Control(_)) => !self.ends.contains(&id),
-            None => true,
+            Some(Piece::Bytes(bytes)) => bytes.clone(),
+            Some(Piece::Control(name)) => name.clone().into_bytes(),
+            None => Vec::new(),
         }
     }
 

@@ -1,69 +1,96 @@
-//! What the engine thread owns: weights, tokenizer, template, caches; and how one request goes through them.
+//! What the engine's thread owns, and its loop: take in what came, plan a step, compute it, choose tokens, hand them out.
 
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
-
-use super::CandleOptions;
+use super::active::{Active, Taken};
 use super::constraint::{ActiveConstraint, Constraints};
-use super::gguf::{GgufFile, brief};
-use super::kv::KvCache;
-use super::model::Model;
-use super::prefix::PrefixCache;
-use super::queue::Waiting;
-use super::sampler::Sampler;
+use super::gguf::GgufFile;
+use super::inbox::{Task, Waiting};
 use super::template::ChatTemplate;
-
 use super::tokenizer::ModelTokenizer;
-use crate::text::TextOut;
-use crate::{ChatMessage, EngineError, Finish, PinId, Request, Usage};
+use super::{CandleOptions, Shared};
+use crate::graph::{Backend, Batch, CpuBackend, Means, Span};
+use crate::kernels::each;
+use crate::paged::BLOCK;
+use crate::schedule::{Drafts, Limits, Order, Plan, Rows, Scheduler};
+use crate::{ChatMessage, EngineError, Finish, PinId, Priority, Request};
 
-/// A loaded model, one sequence at a time.
+/// How long the thread sleeps when nothing is to be done; something that comes wakes it.
+const IDLE: Duration = Duration::from_secs(3600);
+/// When what waits can't begin: blocks are pinned. Looked at again after that.
+const STUCK: Duration = Duration::from_millis(20);
+
+/// A loaded model and what it is at work on.
 pub(super) struct Worker {
-    model: Model,
+    backend: Box<dyn Backend>,
+    context: usize,
     tokenizer: Arc<ModelTokenizer>,
     template: ChatTemplate,
     constraints: Option<Constraints>,
-    cache: KvCache,
-    prefixes: PrefixCache,
-}
-
-/// Why a computation stopped before its end.
-enum Halt {
-    Cancelled,
-    Failed(EngineError),
-}
-
-impl From<EngineError> for Halt {
-    fn from(error: EngineError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl From<candle_core::Error> for Halt {
-    fn from(error: candle_core::Error) -> Self {
-        Self::Failed(EngineError::Failed(brief(&error)))
-    }
-}
-
-/// What decoding has come to.
-struct Progress {
-    usage: Usage,
+    scheduler: Scheduler,
+    drafts: Drafts,
+    draft: usize,
+    active: HashMap<u64, Box<Active>>,
+    /// What waits in the scheduler and is counted in the inbox.
+    costs: HashMap<u64, u64>,
+    batch: Batch,
+    logits: Vec<f32>,
     started: Instant,
+}
+
+/// One request with the rows of its step.
+struct Choice<'p, 'l> {
+    active: Box<Active>,
+    rows: &'p Rows,
+    logits: &'l mut [f32],
+    taken: Taken,
 }
 
 impl Worker {
     pub(super) fn load(path: &Path, options: &CandleOptions) -> Result<Self, EngineError> {
-        let mut file = GgufFile::open(path)?;
-        let tokenizer = Arc::new(ModelTokenizer::load(&file)?);
-        let template = ChatTemplate::load(&file, &tokenizer)?;
-        let model = Model::load(&mut file, options.context as usize)?;
-        let failed = |e: candle_core::Error| EngineError::Model(brief(&e));
-        let cache = KvCache::new(model.shape(), model.context(), options.chunk).map_err(failed)?;
-        let prefixes = PrefixCache::new(model.shape().kv_bytes(), options.prefix_cache.as_u64());
-        Ok(Self { model, tokenizer, template, constraints: None, cache, prefixes })
+        let file = GgufFile::open(path)?;
+        let means = Means {
+            context: options.context as usize,
+            kv_bytes: options.kv_memory.as_u64(),
+            tiles: options.tiles.as_deref(),
+        };
+        // Both take half a second with a large vocabulary, and neither uses more than one core all the time.
+        let (words, backend) = std::thread::scope(|scope| {
+            let words = scope.spawn(|| {
+                let tokenizer = Arc::new(ModelTokenizer::load(&file)?);
+                let template = ChatTemplate::load(&file, &tokenizer)?;
+                Ok::<_, EngineError>((tokenizer, template))
+            });
+            let backend = CpuBackend::load(&file, &means);
+            let words = words.join().unwrap_or_else(|_| Err(file.refuse("its tokenizer is damaged")));
+            (words, backend)
+        });
+        let ((tokenizer, template), backend) = (words?, backend?);
+        let limits = Limits {
+            step: options.step.max(1),
+            sequences: options.sequences.max(1),
+            draft: options.draft,
+            draft_below: options.draft_below,
+        };
+        Ok(Self {
+            context: backend.context(),
+            scheduler: Scheduler::new(limits, backend.blocks()),
+            backend: Box::new(backend),
+            tokenizer,
+            template,
+            constraints: None,
+            drafts: Drafts::default(),
+            draft: options.draft,
+            active: HashMap::new(),
+            costs: HashMap::new(),
+            batch: Batch::default(),
+            logits: Vec::new(),
+            started: Instant::now(),
+        })
     }
 
     pub(super) fn tokenizer(&self) -> &Arc<ModelTokenizer> {
@@ -71,102 +98,106 @@ impl Worker {
     }
 
     pub(super) fn context(&self) -> u32 {
-        self.model.context() as u32
+        self.context as u32
     }
 
-    /// Bytes and entries of the prefix cache.
-    pub(super) fn prefixes(&self) -> (u64, u32) {
-        (self.prefixes.bytes(), self.prefixes.entries())
+    pub(super) fn describe(&self) -> String {
+        self.backend.describe()
     }
 
-    /// After a fault nothing is known of the cache.
-    pub(super) fn reset(&mut self) {
-        self.cache.cut(0);
+    /// Works until the engine is dropped.
+    pub(super) fn serve(&mut self, shared: &Shared) {
+        let mut patience = IDLE;
+        while let Some(tasks) = shared.inbox.take(patience) {
+            for task in tasks {
+                self.accept(task, shared);
+            }
+            self.end_cancelled(shared);
+            let worked = self.step(shared);
+            self.report(shared);
+            patience = match (worked, self.scheduler.is_idle()) {
+                (true, _) => Duration::ZERO,
+                (false, true) => IDLE,
+                (false, false) => STUCK,
+            };
+        }
     }
 
-    pub(super) fn unpin(&mut self, pin: PinId) {
-        self.prefixes.unpin(pin);
+    fn accept(&mut self, task: Task, shared: &Shared) {
+        match task {
+            Task::Unpin(pin) => self.scheduler.end(pin.0),
+            Task::Pin { pin, project, messages } => {
+                if let Err(error) = self.pin(pin, &project, &messages) {
+                    tracing::warn!(%error, "a prefix could not be pinned");
+                }
+            }
+            Task::Decode(waiting) => {
+                let cost = waiting.cost();
+                match self.prepare(&waiting.request) {
+                    _ if waiting.sink.is_cancelled() || waiting.is_late() => {
+                        shared.inbox.begun(cost);
+                        let cancelled = waiting.sink.is_cancelled();
+                        let mut active = Active::new(*waiting, 0, None);
+                        let end = if cancelled { Ok(Finish::Cancelled) } else { Err(late(&active.waiting)) };
+                        finish(&mut active, end, shared);
+                    }
+                    Ok((prompt, constraint)) => {
+                        self.costs.insert(waiting.id, cost);
+                        self.begin(*waiting, prompt, constraint);
+                    }
+                    Err(error) => {
+                        shared.inbox.begun(cost);
+                        let mut active = Active::new(*waiting, 0, None);
+                        finish(&mut active, Err(error), shared);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, waiting: Waiting, prompt: Vec<u32>, constraint: Option<ActiveConstraint>) {
+        let (id, request) = (waiting.id, &waiting.request);
+        let deadline = waiting.since + request.deadline.min(Duration::from_secs(1 << 30));
+        self.drafts.begin(id, &prompt);
+        let length = prompt.len();
+        self.scheduler.submit(Order {
+            id,
+            prompt,
+            salt: request.project.as_str().into(),
+            job: request.tag.job.as_str().into(),
+            priority: request.priority,
+            late_at: deadline.saturating_duration_since(self.started).as_millis() as u64,
+            pin: false,
+        });
+        self.active.insert(id, Box::new(Active::new(waiting, length, constraint)));
+    }
+
+    fn prepare(&mut self, request: &Request) -> Result<(Vec<u32>, Option<ActiveConstraint>), EngineError> {
+        let prefix = request.assistant_prefix.as_deref().unwrap_or_default();
+        let parts = self.template.parts(&request.messages, &request.tools, Some(prefix))?;
+        let prompt = self.tokenizer.encode_prompt(&parts)?;
+        self.check_length(prompt.len(), request.max_tokens)?;
+        Ok((prompt, self.constraint(request)?))
     }
 
     /// Computes the prefix that these messages make and keeps it.
-    pub(super) fn pin(&mut self, pin: PinId, messages: &[ChatMessage]) -> Result<(), EngineError> {
-        let prompt = self.tokenizer.encode_prompt(&self.template.parts(messages, None)?)?;
+    fn pin(&mut self, pin: PinId, project: &str, messages: &[ChatMessage]) -> Result<(), EngineError> {
+        let prompt = self.tokenizer.encode_prompt(&self.template.parts(messages, &[], None)?)?;
         self.check_length(prompt.len(), 1)?;
-        let done = self.prefill(&prompt, &|| Ok(()));
-        match done.and_then(|_| Ok(self.prefixes.keep(&self.cache, Some(pin))?)) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
-                Err(EngineError::Failed("the prefix is too short to keep, or the prefix cache too small".into()))
-            }
-            Err(Halt::Failed(error)) => Err(error),
-            Err(Halt::Cancelled) => Err(EngineError::Cancelled),
+        let half = self.scheduler.pool().len() / 2 * BLOCK;
+        if !self.scheduler.fits(prompt.len() + half) {
+            return Err(EngineError::Failed("more than half of the memory for keys and values would be pinned".into()));
         }
-    }
-
-    /// Decodes one request into its sink, whose end is left to the caller.
-    /// Stops between two tokens, or two chunks of the prompt, when the reader is gone, time is up or the engine closes.
-    pub(super) fn run(&mut self, waiting: &Waiting, closing: &dyn Fn() -> bool) -> Result<Usage, EngineError> {
-        let request = &waiting.request;
-        let mut progress = Progress::new();
-        match self.decode(waiting, closing, &mut progress) {
-            Ok(finish) => Ok(progress.end(finish)),
-            Err(Halt::Cancelled) => Ok(progress.end(Finish::Cancelled)),
-            Err(Halt::Failed(error)) => {
-                tracing::debug!(%error, id = %request.id, job = %request.tag.job, "a request failed");
-                Err(error)
-            }
-        }
-    }
-
-    fn decode(
-        &mut self,
-        waiting: &Waiting,
-        closing: &dyn Fn() -> bool,
-        progress: &mut Progress,
-    ) -> Result<Finish, Halt> {
-        let request = &waiting.request;
-        let go_on = || match (waiting.sink.is_cancelled(), waiting.is_late()) {
-            (true, _) => Err(Halt::Cancelled),
-            (_, true) => Err(Halt::Failed(waiting.late())),
-            _ if closing() => Err(Halt::Failed(EngineError::Gone)),
-            _ => Ok(()),
-        };
-        go_on()?;
-        let prompt = self.prompt(request)?;
-        self.check_length(prompt.len(), request.max_tokens)?;
-        let mut constraint = self.constraint(request)?;
-        progress.usage.prompt_tokens = prompt.len() as u32;
-        let (mut state, cached) = self.prefill(&prompt, &go_on)?;
-        progress.prefilled(cached);
-        let mut sampler = Sampler::new(request.sampling);
-        let mut out = TextOut::new(&request.stop);
-        while progress.usage.completion_tokens < request.max_tokens {
-            go_on()?;
-            let token = self.choose(&state, &mut sampler, constraint.as_mut())?;
-            if self.tokenizer.ends().contains(&token) {
-                waiting.sink.text(&out.finish(), 0);
-                return Ok(Finish::Stop);
-            }
-            progress.usage.completion_tokens += 1;
-            let complete = accept(constraint.as_mut(), token)?;
-            let (text, stopped) = out.push(self.tokenizer.bytes(token));
-            waiting.sink.text(&text, 1);
-            if stopped || complete {
-                let rest = if stopped { String::new() } else { out.finish() };
-                waiting.sink.text(&rest, 0);
-                return Ok(Finish::Stop);
-            }
-            if progress.usage.completion_tokens < request.max_tokens {
-                state = self.model.extend(&[token], &mut self.cache)?;
-            }
-        }
-        waiting.sink.text(&out.finish(), 0);
-        Ok(Finish::Length)
-    }
-
-    fn prompt(&self, request: &Request) -> Result<Vec<u32>, EngineError> {
-        let prefix = request.assistant_prefix.as_deref().unwrap_or_default();
-        self.tokenizer.encode_prompt(&self.template.parts(&request.messages, Some(prefix))?)
+        self.scheduler.submit(Order {
+            id: pin.0,
+            prompt,
+            salt: project.into(),
+            job: "".into(),
+            priority: Priority::High,
+            late_at: u64::MAX,
+            pin: true,
+        });
+        Ok(())
     }
 
     fn check_length(&self, prompt: usize, max_tokens: u32) -> Result<(), EngineError> {
@@ -177,6 +208,9 @@ impl Worker {
         }
         if prompt_tokens > allowed {
             return Err(EngineError::PromptTooLong { prompt_tokens, allowed, context, max_tokens });
+        }
+        if !self.scheduler.fits(prompt + max_tokens as usize) {
+            return Err(EngineError::Busy { queued: self.scheduler.waiting() as u32 });
         }
         Ok(())
     }
@@ -192,64 +226,149 @@ impl Worker {
         self.constraints.insert(constraints).start(&request.constraint)
     }
 
-    /// Brings the whole prompt into the cache. Gives the state after it, and how many tokens were there already.
-    fn prefill(&mut self, prompt: &[u32], go_on: &dyn Fn() -> Result<(), Halt>) -> Result<(Tensor, usize), Halt> {
-        let (cached, mut state) = self.prefixes.prepare(&mut self.cache, prompt)?;
-        for chunk in prompt[cached..].chunks(self.cache.chunk()) {
-            go_on()?;
-            state = Some(self.model.extend(chunk, &mut self.cache)?);
+    fn end_cancelled(&mut self, shared: &Shared) {
+        let gone = self.active.iter().filter(|(_, a)| a.waiting.sink.is_cancelled());
+        for id in gone.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.end(id, Ok(Finish::Cancelled), shared);
         }
-        let state = state.ok_or_else(|| EngineError::Failed("an empty prompt".into()))?;
-        self.cache.end_prompt(&state);
-        Ok((state, cached))
     }
 
-    fn choose(
-        &self,
-        state: &Tensor,
-        sampler: &mut Sampler,
-        constraint: Option<&mut ActiveConstraint>,
-    ) -> Result<u32, Halt> {
-        let mut logits = self.model.logits(state)?;
-        // Rows beyond the vocabulary are padding, and control tokens that end nothing have no place in a reply.
-        for (id, logit) in (0..).zip(&mut logits) {
-            if self.tokenizer.never_decoded(id) {
-                *logit = f32::NEG_INFINITY;
+    /// One step. False: there was nothing to compute.
+    fn step(&mut self, shared: &Shared) -> bool {
+        let now = self.started.elapsed().as_millis() as u64;
+        let mut plan = self.scheduler.plan(now, &mut self.drafts);
+        for id in std::mem::take(&mut plan.late) {
+            if let Some(active) = self.active.get(&id) {
+                let error = late(&active.waiting);
+                self.end(id, Err(error), shared);
             }
         }
-        if let Some(constraint) = constraint {
-            constraint.mask(&mut logits)?;
+        for (from, to) in &plan.copies {
+            self.backend.copy_block(*from, *to);
         }
-        let token = sampler.next(&mut logits);
-        Ok(token.ok_or_else(|| EngineError::Failed("no token can follow".into()))?)
+        if plan.rows.is_empty() {
+            return false;
+        }
+        self.note_begun(&plan, shared);
+        if let Err(error) = self.compute(&plan) {
+            for rows in &plan.rows {
+                self.end(rows.id, Err(error.clone()), shared);
+            }
+            return true;
+        }
+        self.choose(&plan, shared);
+        true
+    }
+
+    fn note_begun(&mut self, plan: &Plan, shared: &Shared) {
+        for rows in &plan.rows {
+            if let Some(cost) = self.costs.remove(&rows.id) {
+                shared.inbox.begun(cost);
+            }
+            if let Some(active) = self.active.get_mut(&rows.id)
+                && active.begun.is_none()
+            {
+                active.begun = Some(Instant::now());
+                active.usage.cached_tokens = self.scheduler.found(rows.id) as u32;
+            }
+        }
+    }
+
+    /// The logits of the rows that are wanted: of complete ones the last, and those of the guesses.
+    fn compute(&mut self, plan: &Plan) -> Result<(), EngineError> {
+        let batch = &mut self.batch;
+        batch.tokens.clear();
+        batch.spans.clear();
+        batch.outputs.clear();
+        for rows in &plan.rows {
+            let row = batch.tokens.len();
+            batch.tokens.extend_from_slice(&rows.tokens);
+            let blocks = rows.blocks.clone();
+            batch.spans.push(Span { row, rows: rows.tokens.len(), position: rows.position, blocks });
+            if rows.complete && self.active.contains_key(&rows.id) {
+                batch.outputs.extend(batch.tokens.len() - 1 - rows.guessed..batch.tokens.len());
+            }
+        }
+        let computed = catch_unwind(AssertUnwindSafe(|| self.backend.step(&self.batch, &mut self.logits)));
+        computed.unwrap_or_else(|_| Err(EngineError::Failed("a panic while computing; the engine goes on".into())))
+    }
+
+    fn choose(&mut self, plan: &Plan, shared: &Shared) {
+        let width = self.backend.vocabulary();
+        let mut logits = &mut self.logits[..];
+        let mut choices = Vec::new();
+        for rows in plan.rows.iter().filter(|rows| rows.complete) {
+            let Some(active) = self.active.remove(&rows.id) else { continue };
+            let (own, others) = logits.split_at_mut((rows.guessed + 1) * width);
+            logits = others;
+            choices.push(Choice { active, rows, logits: own, taken: Taken::default() });
+        }
+        let words = &*self.tokenizer;
+        each(&mut choices, |choice| {
+            let guesses = &choice.rows.tokens[choice.rows.tokens.len() - choice.rows.guessed..];
+            let take = AssertUnwindSafe(|| choice.active.take(choice.logits, width, guesses, words));
+            let panicked = || Err(EngineError::Failed("a panic while choosing; the engine goes on".into()));
+            choice.taken = catch_unwind(take).unwrap_or_else(|_| Taken { end: Some(panicked()), ..Taken::default() });
+        });
+        let chosen: Vec<_> = choices.into_iter().map(|c| (c.active, c.rows, c.taken)).collect();
+        let mut done = Plan::default();
+        for rows in plan.rows.iter().filter(|rows| !chosen.iter().any(|(_, of, _)| of.id == rows.id)) {
+            self.scheduler.computed(rows.id, rows.tokens.len(), 0, &mut done);
+        }
+        for (active, rows, taken) in chosen {
+            self.active.insert(rows.id, active);
+            self.drafts.judged(rows.id, rows.guessed, taken.guessed_right, self.draft);
+            self.drafts.extend(rows.id, &taken.tokens);
+            self.scheduler.decoded(rows.id, &taken.tokens);
+            let standing = rows.tokens.len() - rows.guessed + taken.guessed_right;
+            self.scheduler.computed(rows.id, standing, taken.guessed_right, &mut done);
+            if let Some(end) = taken.end {
+                self.end(rows.id, end, shared);
+            }
+        }
+    }
+
+    /// Ends a request: what it held is free, and its reader is told.
+    fn end(&mut self, id: u64, end: Result<Finish, EngineError>, shared: &Shared) {
+        self.scheduler.end(id);
+        self.drafts.end(id);
+        if let Some(cost) = self.costs.remove(&id) {
+            shared.inbox.begun(cost);
+        }
+        if let Some(mut active) = self.active.remove(&id) {
+            finish(&mut active, end, shared);
+        }
+    }
+
+    fn report(&self, shared: &Shared) {
+        let block = self.backend.shape().kv_bytes() * BLOCK as u64;
+        let pool = self.scheduler.pool();
+        let tally = self.scheduler.tally();
+        let mut stats = super::lock(&shared.stats);
+        stats.active = self.scheduler.running() as u32;
+        stats.prefix_entries = pool.published() as u32;
+        stats.prefix_bytes = pool.published() as u64 * block;
+        stats.kv_bytes = pool.len() as u64 * block;
+        stats.kv_held_bytes = (pool.len() - pool.available()) as u64 * block;
+        stats.weight_bytes = self.backend.weight_bytes();
+        stats.preempted = tally.preempted;
+        (stats.guessed, stats.guessed_right) = (tally.guessed, tally.guessed_right);
     }
 }
 
-fn accept(constraint: Option<&mut ActiveConstraint>, token: u32) -> Result<bool, EngineError> {
-    constraint.map_or(Ok(false), |c| c.accept(token))
+fn late(waiting: &Waiting) -> EngineError {
+    EngineError::Deadline { after_ms: waiting.request.deadline.as_millis() as u64 }
 }
 
-impl Progress {
-    fn new() -> Self {
-        let usage = Usage {
-            prompt_tokens: 0,
-            cached_tokens: 0,
-            completion_tokens: 0,
-            finish: Finish::Stop,
-            prefill_ms: 0,
-            decode_ms: 0,
-            cost_micros: 0,
-        };
-        Self { usage, started: Instant::now() }
-    }
-
-    fn prefilled(&mut self, cached: usize) {
-        self.usage.cached_tokens = cached as u32;
-        self.usage.prefill_ms = self.started.elapsed().as_millis() as u64;
-    }
-
-    fn end(self, finish: Finish) -> Usage {
-        let total = self.started.elapsed().as_millis() as u64;
-        Usage { finish, decode_ms: total - self.usage.prefill_ms.min(total), ..self.usage }
+fn finish(active: &mut Active, end: Result<Finish, EngineError>, shared: &Shared) {
+    let end = end.map(|finish| active.usage(finish));
+    super::lock(&shared.stats).count(&end);
+    let waiting = &active.waiting;
+    match end {
+        Ok(usage) => waiting.sink.done(usage),
+        Err(error) => {
+            tracing::debug!(%error, id = %waiting.request.id, job = %waiting.request.tag.job, "a request failed");
+            waiting.sink.fail(error);
+        }
     }
 }

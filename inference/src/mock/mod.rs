@@ -175,7 +175,7 @@ impl Engine for MockEngine {
         Ok(stream)
     }
 
-    fn pin(&self, _messages: &[ChatMessage]) -> Result<PinId, EngineError> {
+    fn pin(&self, _project: &str, _messages: &[ChatMessage]) -> Result<PinId, EngineError> {
         Ok(PinId(self.last_pin.fetch_add(1, Ordering::Relaxed) + 1))
     }
 

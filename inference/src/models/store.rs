@@ -57,6 +57,11 @@ impl ModelStore {
         Self { dir: dir.into(), catalogue }
     }
 
+    /// Where engines keep what they make of the models: caches, which may be deleted.
+    pub fn tiles(&self) -> PathBuf {
+        self.dir.join("tiles")
+    }
+
     /// The user's store: `$FLEET_MODELS`, else `$XDG_CACHE_HOME/fleet/models`, else `~/.cache/fleet/models`.
     pub fn of_user() -> Result<Self, ModelError> {
         let set = |key| std::env::var_os(key).filter(|v| !v.is_empty()).map(PathBuf::from);
