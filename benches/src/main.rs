@@ -26,7 +26,7 @@ struct Args {
     #[arg(long)]
     quick: bool,
     /// Leaves one out of the comparison; may be given more than once.
-    #[arg(long, value_name = "PEER", value_parser = ["stock", "erlang", "ray"])]
+    #[arg(long, value_name = "PEER", value_parser = ["stock", "erlang", "ray", "llama.cpp"])]
     without: Vec<String>,
 }
 

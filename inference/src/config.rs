@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
 use crate::models::ModelStore;
-use crate::{Engine, EngineError, EngineKind, MockMode};
+use crate::{Engine, EngineDevice, EngineError, EngineKind, MockMode};
 
 /// One `[[engine]]` of the configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,14 +21,17 @@ pub struct EngineConfig {
     /// A name of the model catalogue, or the path of a GGUF file (then nothing proves that it is what you think).
     /// Default: the catalogue's default. Not used by `mock`.
     pub model: String,
+    /// What the model runs on: `auto` (the default: a GPU if there is one that this program can use, else the CPU), `cpu`, or
+    /// `cuda:UUID`. Not used by `mock`.
+    pub device: EngineDevice,
     /// Prompt and reply together, in tokens. Larger costs memory (28 KB a token with the default model) and time.
     /// Default: 4096, or what the model can do if that is less.
     pub context: u32,
     /// Requests that may wait; one more is refused as busy. Default: 64.
     pub queue: usize,
-    /// Memory for the keys and values of what is being decoded and of prompts that later ones may share; taken as it is
-    /// used. One sequence of `context` fits in any case. Default: 1 GiB.
-    pub kv_memory: ByteSize,
+    /// Memory for the keys and values of what is being decoded and of prompts that later ones may share. One sequence of
+    /// `context` fits in any case. Default: on a CPU 1 GiB, taken as it is used; on a GPU what the weights leave free.
+    pub kv_memory: Option<ByteSize>,
     /// Keeps the weights in the form that this machine computes with, beside the models: the next start is faster by
     /// seconds, for as much disk as the model takes. Default: true.
     pub keep_tiles: bool,
@@ -47,9 +50,10 @@ impl Default for EngineConfig {
             name: "local".into(),
             kind: EngineKind::Candle,
             model: String::new(),
+            device: EngineDevice::default(),
             context: 4096,
             queue: 64,
-            kv_memory: ByteSize::gib(1),
+            kv_memory: None,
             keep_tiles: true,
             script: None,
             mode: MockMode::Excellent,

@@ -2,6 +2,7 @@
 
 mod blobs;
 mod faults;
+mod inference;
 mod jobs;
 mod journal;
 mod nodes;
@@ -17,7 +18,7 @@ use crate::Figure;
 pub struct Run {
     /// Just enough to see that it works: the figures aren't worth quoting.
     pub quick: bool,
-    /// Whom to leave out of a comparison: `stock`, `erlang`, `ray`.
+    /// Whom to leave out of a comparison: `stock`, `erlang`, `ray`, `llama.cpp`.
     pub without: Vec<String>,
 }
 
@@ -36,6 +37,7 @@ pub fn role(args: &[String]) -> Result<()> {
     match args {
         [role, rest @ ..] if role == blobs::WORKER => blobs::worker(rest),
         [role, rest @ ..] if role == faults::WORKER => faults::worker(rest),
+        [role, rest @ ..] if role == inference::ENGINE => inference::engine(rest),
         [role, rest @ ..] if role == overload::WORKER => overload::worker(rest),
         _ => runtime::role(args),
     }
@@ -49,9 +51,10 @@ pub struct Area {
     pub run: fn(&Run) -> Result<Vec<Figure>>,
 }
 
-const AREAS: [Area; 6] = [
+const AREAS: [Area; 7] = [
     Area { name: "blobs", run: blobs::measure },
     Area { name: "faults", run: faults::measure },
+    Area { name: "inference", run: inference::measure },
     Area { name: "jobs", run: jobs::measure },
     Area { name: "journal", run: journal::measure },
     Area { name: "overload", run: overload::measure },

@@ -19,7 +19,7 @@ fn model() -> PathBuf {
 }
 
 fn open(kv_memory: ByteSize) -> Arc<CandleEngine> {
-    let options = CandleOptions { context: 1024, kv_memory, step: 32, ..CandleOptions::default() };
+    let options = CandleOptions { context: 1024, kv_memory: Some(kv_memory), step: 32, ..CandleOptions::default() };
     Arc::new(CandleEngine::open(model(), options).unwrap())
 }
 

@@ -58,9 +58,14 @@ impl GgufFile {
         Arc::clone(&self.file)
     }
 
-    /// A tensor as candle holds it.
+    /// A tensor as candle holds it, in main memory.
     pub(crate) fn tensor(&self, name: &str) -> Result<QTensor, EngineError> {
-        let tensor = self.content.tensor(&mut &*self.file, name, &Device::Cpu);
+        self.tensor_on(name, &Device::Cpu)
+    }
+
+    /// A tensor as candle holds it.
+    pub(crate) fn tensor_on(&self, name: &str, device: &Device) -> Result<QTensor, EngineError> {
+        let tensor = self.content.tensor(&mut &*self.file, name, device);
         tensor.map_err(|e| self.refuse(brief(&e)))
     }
 
@@ -163,6 +168,12 @@ fn check_tensor(name: &str, info: &TensorInfo, data: u64, size: u64) -> Result<(
         Some(end) if end <= size => Ok(()),
         Some(end) => Err(format!("it is cut short: tensor {name} ends at byte {end}, the file at {size}")),
         None => Err(format!("tensor {name} has an impossible offset")),
+    }
+}
+
+impl From<candle_core::Error> for EngineError {
+    fn from(error: candle_core::Error) -> Self {
+        Self::Failed(brief(&error))
     }
 }
 

@@ -16,6 +16,7 @@ mod active;
 mod constraint;
 mod gguf;
 mod inbox;
+mod likelihood;
 mod sampler;
 mod template;
 mod tokenizer;
@@ -31,12 +32,13 @@ use bytesize::ByteSize;
 
 pub(crate) use self::gguf::{GgufFile, brief};
 use self::inbox::{Inbox, Task, Waiting};
+pub use self::likelihood::text_nll;
 use self::tokenizer::ModelTokenizer;
 use self::worker::Worker;
 use crate::models::ModelStore;
 use crate::{
-    ChatMessage, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineState, EngineStats, Finish, PinId,
-    Request, TokenStream, Usage,
+    ChatMessage, Engine, EngineConfig, EngineDevice, EngineError, EngineInfo, EngineKind, EngineState, EngineStats,
+    Finish, PinId, Request, TokenStream, Usage,
 };
 
 /// How a model is run.
@@ -46,15 +48,17 @@ pub struct CandleOptions {
     pub name: String,
     /// What the model is called in completions and reports. Default: the file's name.
     pub model: String,
+    /// What it runs on. Default: a GPU if there is one that this program can use, else the CPU.
+    pub device: EngineDevice,
     /// Prompt and reply together, in tokens; the model's own limit if that is less. Default: 4096.
     pub context: u32,
     /// Requests that may wait. Default: 64.
     pub queue: usize,
     /// Tokens that may wait, as far as they can be estimated. Default: 1 million.
     pub queue_tokens: u64,
-    /// Memory for keys and values: of what is being decoded, and of prompts that later ones may share. It is taken as it
-    /// is used; at least one sequence of `context` fits in any case. Default: 1 GiB.
-    pub kv_memory: ByteSize,
+    /// Memory for keys and values: of what is being decoded, and of prompts that later ones may share; at least one
+    /// sequence of `context` fits in any case. Default: on a CPU 1 GiB, taken as it is used; on a GPU what is free.
+    pub kv_memory: Option<ByteSize>,
     /// Sequences that are decoded at a time. Default: 32.
     pub sequences: usize,
     /// Tokens that are computed together in one step. More makes long prompts faster and the others wait longer for
@@ -72,10 +76,11 @@ pub struct CandleOptions {
 
 impl Default for CandleOptions {
     fn default() -> Self {
-        let EngineConfig { name, model, context, queue, kv_memory, .. } = EngineConfig::default();
+        let EngineConfig { name, model, device, context, queue, kv_memory, .. } = EngineConfig::default();
         Self {
             name,
             model,
+            device,
             context,
             queue,
             queue_tokens: 1_000_000,
@@ -148,10 +153,18 @@ impl CandleEngine {
 
 /// The engine of a configuration. A model of the catalogue is verified on the engine's thread.
 pub(crate) fn from_config(config: &EngineConfig, store: &ModelStore) -> Result<CandleEngine, EngineError> {
-    let EngineConfig { name, model, context, queue, kv_memory, .. } = config.clone();
+    let EngineConfig { name, model, device, context, queue, kv_memory, .. } = config.clone();
     let tiles = config.keep_tiles.then(|| store.tiles());
-    let options =
-        CandleOptions { name, model: String::new(), context, queue, kv_memory, tiles, ..CandleOptions::default() };
+    let options = CandleOptions {
+        name,
+        model: String::new(),
+        device,
+        context,
+        queue,
+        kv_memory,
+        tiles,
+        ..CandleOptions::default()
+    };
     if model.contains('/') || model.ends_with(".gguf") {
         return CandleEngine::open(model, options);
     }

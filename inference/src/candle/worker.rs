@@ -6,6 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use fleet_runtime::probe::ResourceProbe;
+
 use super::active::{Active, Taken};
 use super::constraint::{ActiveConstraint, Constraints};
 use super::gguf::GgufFile;
@@ -13,16 +15,21 @@ use super::inbox::{Task, Waiting};
 use super::template::ChatTemplate;
 use super::tokenizer::ModelTokenizer;
 use super::{CandleOptions, Shared};
+#[cfg(feature = "cuda")]
+use crate::graph::TensorBackend;
 use crate::graph::{Backend, Batch, CpuBackend, Means, Span};
 use crate::kernels::each;
 use crate::paged::BLOCK;
 use crate::schedule::{Drafts, Limits, Order, Plan, Rows, Scheduler};
-use crate::{ChatMessage, EngineError, Finish, PinId, Priority, Request};
+use crate::{ChatMessage, EngineDevice, EngineError, Finish, NvmlProbe, PinId, Priority, Request};
 
 /// How long the thread sleeps when nothing is to be done; something that comes wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
 /// When what waits can't begin: blocks are pinned. Looked at again after that.
 const STUCK: Duration = Duration::from_millis(20);
+
+/// For keys and values, unless it is set.
+const KV_ON_CPU: u64 = 1 << 30;
 
 /// A loaded model and what it is at work on.
 pub(super) struct Worker {
@@ -53,11 +60,6 @@ struct Choice<'p, 'l> {
 impl Worker {
     pub(super) fn load(path: &Path, options: &CandleOptions) -> Result<Self, EngineError> {
         let file = GgufFile::open(path)?;
-        let means = Means {
-            context: options.context as usize,
-            kv_bytes: options.kv_memory.as_u64(),
-            tiles: options.tiles.as_deref(),
-        };
         // Both take half a second with a large vocabulary, and neither uses more than one core all the time.
         let (words, backend) = std::thread::scope(|scope| {
             let words = scope.spawn(|| {
@@ -65,7 +67,7 @@ impl Worker {
                 let template = ChatTemplate::load(&file, &tokenizer)?;
                 Ok::<_, EngineError>((tokenizer, template))
             });
-            let backend = CpuBackend::load(&file, &means);
+            let backend = backend(&file, options);
             let words = words.join().unwrap_or_else(|_| Err(file.refuse("its tokenizer is damaged")));
             (words, backend)
         });
@@ -79,7 +81,7 @@ impl Worker {
         Ok(Self {
             context: backend.context(),
             scheduler: Scheduler::new(limits, backend.blocks()),
-            backend: Box::new(backend),
+            backend,
             tokenizer,
             template,
             constraints: None,
@@ -354,6 +356,51 @@ impl Worker {
         stats.preempted = tally.preempted;
         (stats.guessed, stats.guessed_right) = (tally.guessed, tally.guessed_right);
     }
+}
+
+/// The weights, where they are to be.
+fn backend(file: &GgufFile, options: &CandleOptions) -> Result<Box<dyn Backend>, EngineError> {
+    let (context, wanted) = (options.context as usize, options.kv_memory.map(|bytes| bytes.as_u64()));
+    if let Some(uuid) = gpu(&options.device)? {
+        return on_gpu(file, &uuid, context, wanted);
+    }
+    let kv_bytes = wanted.unwrap_or(KV_ON_CPU);
+    Ok(Box::new(CpuBackend::load(file, &Means { context, kv_bytes, tiles: options.tiles.as_deref() })?))
+}
+
+/// The GPU to be used, if any.
+fn gpu(device: &EngineDevice) -> Result<Option<String>, EngineError> {
+    match device {
+        EngineDevice::Cuda(uuid) => Ok(Some(uuid.clone())),
+        EngineDevice::Auto if cfg!(feature = "cuda") => {
+            let gpus = NvmlProbe.gpus();
+            Ok(gpus.into_iter().max_by_key(|gpu| gpu.memory_bytes).map(|gpu| gpu.uuid))
+        }
+        EngineDevice::Auto | EngineDevice::Cpu => Ok(None),
+    }
+}
+
+#[cfg(feature = "cuda")]
+fn on_gpu(file: &GgufFile, uuid: &str, context: usize, wanted: Option<u64>) -> Result<Box<dyn Backend>, EngineError> {
+    let gpu = crate::graph::Gpu::open(uuid)?;
+    let backend = TensorBackend::load(file, &gpu.device, context, |_| {
+        // What is free once the weights are there.
+        let room = gpu.room()?;
+        match wanted {
+            Some(wanted) if wanted > room => Err(EngineError::Model(format!(
+                "the GPU has {room} bytes left for keys and values, but {wanted} are wanted"
+            ))),
+            wanted => Ok(wanted.unwrap_or(room)),
+        }
+    })?;
+    Ok(Box::new(backend))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_gpu(_: &GgufFile, uuid: &str, _: usize, _: Option<u64>) -> Result<Box<dyn Backend>, EngineError> {
+    Err(EngineError::Config(format!(
+        "this program was built without CUDA and can't use {uuid}: build it with `make cuda`, or set device = \"cpu\""
+    )))
 }
 
 fn late(waiting: &Waiting) -> EngineError {

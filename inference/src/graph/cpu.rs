@@ -71,16 +71,15 @@ impl CpuBackend {
         let (weight_bytes, untiled) = (loaded.bytes, loaded.untiled);
         Ok(Self { ops, model: loaded.model, vocabulary, weight_bytes, untiled })
     }
-
-    /// The longest sequence.
-    pub(crate) fn context(&self) -> usize {
-        self.ops.context
-    }
 }
 
 impl Backend for CpuBackend {
     fn shape(&self) -> &Shape {
         &self.ops.shape
+    }
+
+    fn context(&self) -> usize {
+        self.ops.context
     }
 
     fn blocks(&self) -> usize {
@@ -90,8 +89,10 @@ impl Backend for CpuBackend {
     fn step(&mut self, batch: &Batch, logits: &mut Vec<f32>) -> Result<(), EngineError> {
         let rows = forward(&mut self.ops, &self.model, batch)?;
         logits.clear();
-        logits.extend_from_slice(&rows.values);
-        self.ops.done(rows);
+        if let Some(rows) = rows {
+            logits.extend_from_slice(&rows.values);
+            self.ops.done(rows);
+        }
         Ok(())
     }
 

@@ -8,16 +8,25 @@
 //! our own on the CPU, candle's tensors on a GPU (and on the CPU, where tests run that path).
 
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod load;
 mod shape;
+// Without GPUs only its tests run.
+#[cfg(any(test, feature = "cuda"))]
+mod tensor;
 mod tiles;
 
 use crate::EngineError;
 pub(crate) use crate::kernels::Span;
 
 pub(crate) use self::cpu::CpuBackend;
+#[cfg(feature = "cuda")]
+pub(crate) use self::cuda::Gpu;
 pub(crate) use self::load::Means;
 pub(crate) use self::shape::Shape;
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) use self::tensor::TensorBackend;
 
 /// The rows of one step.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +41,9 @@ pub(crate) struct Batch {
 /// What runs a model: weights, and the memory for keys and values.
 pub(crate) trait Backend: Send {
     fn shape(&self) -> &Shape;
+
+    /// The longest sequence, in tokens.
+    fn context(&self) -> usize;
 
     /// Blocks of keys and values.
     fn blocks(&self) -> usize;
@@ -109,8 +121,8 @@ pub(crate) struct Model<O: Ops> {
     pub(crate) head: O::Linear,
 }
 
-/// The logits of a batch's wanted rows.
-pub(crate) fn forward<O: Ops>(ops: &mut O, model: &Model<O>, batch: &Batch) -> Result<O::Rows, EngineError> {
+/// The logits of a batch's wanted rows, if there are any.
+pub(crate) fn forward<O: Ops>(ops: &mut O, model: &Model<O>, batch: &Batch) -> Result<Option<O::Rows>, EngineError> {
     let mut x = ops.embed(&model.embedding, &batch.tokens)?;
     for (index, layer) in model.layers.iter().enumerate() {
         let qkv = ops.project(&x, &layer.attention_norm, &layer.qkv)?;
@@ -120,8 +132,12 @@ pub(crate) fn forward<O: Ops>(ops: &mut O, model: &Model<O>, batch: &Batch) -> R
         let hidden = ops.gate(both)?;
         ops.add(&mut x, hidden, &layer.down)?;
     }
+    if batch.outputs.is_empty() {
+        ops.done(x);
+        return Ok(None);
+    }
     let last = ops.select(x, &batch.outputs)?;
     let logits = ops.project(&last, &model.norm, &model.head)?;
     ops.done(last);
-    Ok(logits)
+    Ok(Some(logits))
 }
