@@ -18,12 +18,16 @@ fn tap(text: &str) -> TestReport {
     let mut lines = Vec::new();
     let mut details: Vec<String> = Vec::new();
     let mut plan = Totals::default();
-    let mut in_details = false;
+    // The blank space before the details that are being read: a line `...` ends them only behind the same, since the
+    // differences of long values have such lines, too.
+    let mut within: Option<&str> = None;
     for line in text.lines() {
         let trimmed = line.trim_start();
-        if in_details {
-            in_details = trimmed != "...";
-            if let Some(last) = details.last_mut().filter(|_| in_details) {
+        let space = &line[..line.len() - trimmed.len()];
+        if let Some(begun) = within {
+            if trimmed == "..." && space == begun {
+                within = None;
+            } else if let Some(last) = details.last_mut() {
                 last.push_str(line);
                 last.push('\n');
             }
@@ -31,7 +35,7 @@ fn tap(text: &str) -> TestReport {
             lines.push(found);
             details.push(String::new());
         } else if trimmed == "---" {
-            in_details = true;
+            within = Some(space);
         } else {
             plan.take(trimmed.strip_prefix("# ").unwrap_or_default());
         }

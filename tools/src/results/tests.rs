@@ -79,6 +79,11 @@ fn node_reads_tap_and_spec_alike() {
         let boom = report.failures.iter().find(|f| f.test == "suite > inner bad").unwrap();
         assert!(boom.text.contains("boom"), "{boom:?}");
     }
+    // The difference of a long value: its own `...` doesn't end the details.
+    let long = "TAP version 13\nnot ok 1 - long\n  ---\n  error: |-\n    + actual\n    ...\n    -   1\n  ...\n1..1\n\
+                # tests 1\n# pass 0\n# fail 1\n";
+    let report = parse_text(Format::Node, long, "", Some(1), true);
+    assert!(report.failures[0].text.contains("-   1"), "{report:?}");
     assert!(parse_text(Format::Node, include_str!("captured/node_tap_ok.txt"), "", Some(0), true).ok);
 }
 
