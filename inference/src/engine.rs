@@ -40,7 +40,11 @@ impl EngineKind {
 pub enum EngineState {
     Loading,
     Ready,
-    Failed { why: String },
+    Failed {
+        why: String,
+    },
+    /// It does what it has and takes nothing further.
+    Draining,
 }
 
 /// What an engine is. `context` and the tokens of the prompt and completion are counted in the model's own tokens.

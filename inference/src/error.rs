@@ -38,4 +38,7 @@ pub enum EngineError {
     /// The configuration names something that isn't there or isn't allowed.
     #[error("engine configuration: {0}")]
     Config(String),
+    /// Try again elsewhere, or when it has been resumed.
+    #[error("the engine is being drained: it takes no further requests until it is resumed")]
+    Draining,
 }

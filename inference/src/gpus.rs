@@ -7,6 +7,8 @@ use nvml_wrapper::Nvml;
 use nvml_wrapper::error::NvmlError;
 use serde::{Deserialize, Serialize};
 
+use crate::LeaseDir;
+
 /// Where a node learns of its GPUs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
@@ -88,6 +90,44 @@ impl ResourceProbe for NvmlProbe {
             }
         }
     }
+}
+
+/// A GPU as `fleet gpu list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuStatus {
+    /// What it is.
+    #[serde(flatten)]
+    pub gpu: Gpu,
+    /// Of its memory, by whomever.
+    pub used_bytes: u64,
+    /// The process that holds its lease.
+    pub holder: Option<u32>,
+    /// The driver's version.
+    pub driver: String,
+}
+
+/// The GPUs of this machine now. Why there are none is an error for people.
+pub fn gpus_of_machine() -> Result<Vec<GpuStatus>, String> {
+    let leases = LeaseDir::of_machine();
+    let asked = || {
+        let nvml = Nvml::init()?;
+        let driver = nvml.sys_driver_version()?;
+        let status = |n| {
+            let device = nvml.device_by_index(n)?;
+            let (uuid, memory) = (device.uuid()?, device.memory_info()?);
+            let holder = leases.holder(&uuid);
+            let gpu = Gpu { uuid, name: device.name()?, memory_bytes: memory.total };
+            Ok(GpuStatus { gpu, used_bytes: memory.used, holder, driver: driver.clone() })
+        };
+        (0..nvml.device_count()?).map(status).collect::<Result<Vec<_>, NvmlError>>()
+    };
+    asked().map_err(|error| match error {
+        NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => {
+            "there is no NVIDIA driver on this machine (libnvidia-ml.so.1 isn't found)".to_owned()
+        }
+        NvmlError::DriverNotLoaded => "the NVIDIA driver isn't loaded".to_owned(),
+        other => format!("the NVIDIA driver doesn't answer: {other}"),
+    })
 }
 
 fn of_driver() -> Result<Vec<Gpu>, NvmlError> {

@@ -20,6 +20,8 @@ struct Shared {
     end: Option<TokenEvent>,
     reader: Option<Waker>,
     cancelled: bool,
+    /// Who waits for the cancellation.
+    engine: Option<Waker>,
 }
 
 /// The decoding of one request. Dropping it cancels the request.
@@ -38,7 +40,13 @@ impl TokenStream {
 
     /// Tells the engine to stop. The last event then is `Done` with `Finish::Cancelled`.
     pub fn cancel(&self) {
-        lock(&self.shared).cancelled = true;
+        let mut shared = lock(&self.shared);
+        shared.cancelled = true;
+        let engine = shared.engine.take();
+        drop(shared);
+        if let Some(engine) = engine {
+            engine.wake();
+        }
     }
 }
 
@@ -80,6 +88,19 @@ impl TokenSink {
     /// The reader went away or cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         lock(&self.0).cancelled
+    }
+
+    /// Resolves when the reader went away or cancelled. For one waiter.
+    pub(crate) async fn cancelled(&self) {
+        std::future::poll_fn(|cx| {
+            let mut shared = lock(&self.0);
+            if shared.cancelled {
+                return Poll::Ready(());
+            }
+            shared.engine = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
     }
 
     pub(crate) fn text(&self, text: &str, tokens: u32) {
@@ -184,5 +205,15 @@ mod tests {
         assert!(!sink.is_cancelled());
         drop(stream);
         assert!(sink.is_cancelled());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_cancellation_is_woken() {
+        let (sink, stream) = TokenStream::channel();
+        let waiting = tokio::spawn(async move { sink.cancelled().await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(stream);
+        waiting.await.unwrap();
     }
 }

@@ -68,7 +68,8 @@ impl Agent {
         let assignment = self.ask_council(up).await?.take().map_err(ActorError::Failed)?;
         // It is done, or has crashed too often: there is nothing more to do.
         let Some(assignment) = assignment else { return Ok(()) };
-        let report = match Turns::new(&self.args.work, assignment.clone()).run().await {
+        // Boxed: a future as deep as all of an agent's work is more than the compiler lays out in one piece.
+        let report = match Box::pin(Turns::new(&self.args.work, assignment.clone()).run()).await {
             Ok(finished) => finished,
             Err(StepError::Failed(why)) => {
                 let proposal = empty_proposal(&self.args.work, &assignment, why);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fleet_inference::EngineHandle;
+use fleet_inference::EngineRouter;
 use fleet_memory::{MemoryHandle, Placeholders, SecretRedactor};
 use fleet_runtime::actor::System;
 use fleet_runtime::cluster::ClusterNode;
@@ -31,7 +31,7 @@ pub struct Services {
     /// Makes context bundles.
     pub memory: MemoryHandle,
     /// Answers agents.
-    pub engine: EngineHandle,
+    pub engine: EngineRouter,
     /// Runs tools.
     pub gateway: GatewayHandle,
     /// Where builds and tests of verdicts run.
@@ -58,7 +58,7 @@ impl Services {
 
     /// The engine's name for events and reports.
     pub(crate) async fn engine_label(&self) -> Result<EngineLabel, String> {
-        let info = self.engine.info(QUICK).await.map_err(|e| e.to_string())?;
+        let info = self.engine.info().await.map_err(|e| e.to_string())?;
         Ok(EngineLabel { name: info.name, model: info.model, mock: info.mock })
     }
 }

@@ -101,7 +101,8 @@ impl Work {
         let deadline = self.services.options.agent.reply_deadline;
         let began = Instant::now();
         let source = question.by.to_string();
-        let request = request(question, deadline);
+        let project = self.ctx.writer.project().to_string();
+        let request = Request { project, ..request(question, deadline) };
         for _ in 0..BUSY_TRIES {
             let progress = |text: &str, tokens: u32| {
                 self.ctx.progress.publish(Progress {
@@ -131,11 +132,13 @@ impl Work {
                         decode_ms: usage.decode_ms,
                     });
                 }
-                Err(EngineError::Busy { .. }) => tokio::time::sleep(Duration::from_secs(1)).await,
+                Err(EngineError::Busy { .. } | EngineError::Draining) => {
+                    tokio::time::sleep(Duration::from_secs(1)).await
+                }
                 Err(e) => return Err(fault(e)),
             }
         }
-        Err(Fault::Broken("the engine's queue stayed full".into()))
+        Err(Fault::Broken("no engine had room for it".into()))
     }
 }
 

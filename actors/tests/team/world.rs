@@ -12,7 +12,7 @@ use fleet_actors::report::Report;
 use fleet_actors::spec::{Approve, StoryLimits, StorySpec};
 use fleet_actors::team::NodeGrounds;
 use fleet_actors::{Approvals, SecretGuard, Services, StoryJob};
-use fleet_inference::{Engine, EngineHandle, MockEngine, MockMode, MockOptions, Script};
+use fleet_inference::{Engine, EngineHandle, EngineRouter, MockEngine, MockMode, MockOptions, Script};
 use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
 use fleet_runtime::actor::System;
 use fleet_runtime::job::{JobRecord, JobState, JobSubmit, Jobs, JobsOptions, JobsPorts};
@@ -217,7 +217,7 @@ impl World {
             system: system.clone(),
             node: "n1".into(),
             memory: MemoryHandle::new(memory),
-            engine: EngineHandle::start(&system, "engine", engine).await.unwrap(),
+            engine: EngineRouter::to(engine.info().name, EngineHandle::start(&system, "engine", engine).await.unwrap()),
             gateway: GatewayHandle::start(&system, gateway_options).await.unwrap(),
             bench,
             caps: Caps::default(),

@@ -9,11 +9,12 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::reader::{Reader, TokenItem};
-use super::{EngineActor, EngineMsg};
+use super::answer::{Answer, Asked};
+use super::reader::Reader;
+use super::{EngineActor, EngineMsg, Pinned};
 use crate::{
-    Completion, EmbedRequest, Embeddings, Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent,
-    TokenLogprob, Usage,
+    ChatMessage, Completion, EmbedRequest, Embeddings, Engine, EngineError, EngineInfo, EngineStats, Request,
+    TokenEvent,
 };
 
 /// Events that may be on their way to an asker; then the engine's side joins them.
@@ -34,6 +35,12 @@ impl EngineHandle {
         Ok(Self::new(system, engine))
     }
 
+    /// The same as a service of the node, which others reach by the node and this name.
+    pub async fn serve(system: &System, service: &str, engine: Arc<dyn Engine>) -> Result<Self, ActorError> {
+        let engine = system.spawn_service::<EngineActor>(service, engine, ChildOptions::default()).await?;
+        Ok(Self::new(system, engine))
+    }
+
     /// The way to an engine actor that runs already.
     pub fn new(system: &System, engine: Ref<EngineMsg>) -> Self {
         Self { engine, system: system.clone() }
@@ -48,17 +55,34 @@ impl EngineHandle {
         deadline: Duration,
         mut on_text: impl FnMut(&str, u32) + Send,
     ) -> Result<Completion, EngineError> {
+        let mut text = request.assistant_prefix.clone().unwrap_or_default();
+        let mut answer = self.stream(request, deadline).await?;
+        let (mut logprobs, mut total) = (Vec::new(), 0);
+        let usage = loop {
+            match answer.next().await.ok_or(EngineError::Gone)? {
+                TokenEvent::Text { text: more, tokens, logprobs: mut likely } => {
+                    total += tokens;
+                    logprobs.append(&mut likely);
+                    text.push_str(&more);
+                    on_text(&more, total);
+                }
+                TokenEvent::Done(usage) => break usage,
+                TokenEvent::Failed(error) => return Err(error),
+            }
+        };
+        let EngineInfo { name, model, mock, .. } = answer.info().clone();
+        Ok(Completion { text, logprobs, usage, model, engine: name, mock })
+    }
+
+    /// Asks for a reply and gives it as it comes. The request's `assistant_prefix` isn't repeated.
+    ///
+    /// When the deadline passes, or the answer is dropped, the request is cancelled.
+    pub async fn stream(&self, request: Request, deadline: Duration) -> Result<Answer, EngineError> {
         let started = Instant::now();
-        let late = || EngineError::Deadline { after_ms: deadline.as_millis() as u64 };
         // The engine gives up with the asker, even where a cancellation doesn't get through.
         let request = Request { deadline: request.deadline.min(deadline), ..request };
-        let mut text = request.assistant_prefix.clone().unwrap_or_default();
-        let (info, mut asked) = self.submit(request, deadline).await?;
-        let mut logprobs = Vec::new();
-        let reading = asked.read(&mut text, &mut logprobs, &mut on_text);
-        let left = deadline.saturating_sub(started.elapsed());
-        let usage = tokio::time::timeout(left, reading).await.map_err(|_| late())??;
-        Ok(Completion { text, logprobs, usage, model: info.model, engine: info.name, mock: info.mock })
+        let (info, asked) = self.submit(request, deadline).await?;
+        Ok(Answer::new(info, asked, started, deadline))
     }
 
     /// Vectors for texts.
@@ -76,6 +100,27 @@ impl EngineHandle {
         self.engine.ask(deadline, EngineMsg::Stats).await.map_err(|e| not_reached(e, deadline))
     }
 
+    /// Has the engine keep the prefix that these messages make, for requests of that project, while the result lives: its
+    /// keys and values are computed once, and don't make room for others. An engine without a prefix cache of its own
+    /// answers `Unsupported`.
+    pub async fn pin(
+        &self,
+        project: &str,
+        messages: Vec<ChatMessage>,
+        deadline: Duration,
+    ) -> Result<Pinned, EngineError> {
+        let project = project.to_owned();
+        let asked = self.engine.ask(deadline, |reply| EngineMsg::Pin { project, messages, reply }).await;
+        let pin = asked.map_err(|e| not_reached(e, deadline))??;
+        Ok(Pinned::new(pin, self.engine.clone()))
+    }
+
+    /// Has the engine take no further requests, or take them again. What it has is done to its end.
+    pub async fn drain(&self, drain: bool, deadline: Duration) -> Result<EngineInfo, EngineError> {
+        let asked = self.engine.ask(deadline, |reply| EngineMsg::Drain { drain, reply }).await;
+        asked.map_err(|e| not_reached(e, deadline))
+    }
+
     async fn submit(&self, request: Request, deadline: Duration) -> Result<(EngineInfo, Asked), EngineError> {
         let id = request.id;
         let (to_caller, events) = mpsc::channel(READER_MAILBOX);
@@ -85,82 +130,12 @@ impl EngineHandle {
         let reader = self.system.spawn::<Reader>(name, to_caller, options).await;
         let reader = reader.map_err(|e| EngineError::Failed(format!("no reader: {e}")))?;
         let sink = reader.clone();
-        let mut asked = Asked { id, engine: Some(self.engine.clone()), reader, events };
+        let mut asked = Asked::new(id, self.engine.clone(), reader, events);
         let submit = |reply| EngineMsg::Submit { request: Box::new(request), sink, reply };
         let taken = self.engine.ask(deadline, submit).await.map_err(|e| not_reached(e, deadline))?;
         // One that was refused is not ours to cancel: another asker's may have the same id.
         let info = taken.inspect_err(|_| asked.engine = None)?;
         Ok((info, asked))
-    }
-}
-
-/// After so long without a token the engine is asked whether it is still at work: when its node dies nobody says so.
-const SILENCE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(5) };
-/// So many times in a row it must say no: the first time, the last tokens may be on their way.
-const DENIALS: u32 = 2;
-
-/// A request in flight. Dropped before its end, it is cancelled.
-struct Asked {
-    id: Uuid,
-    /// Whom to tell of a cancellation; nobody once it was refused or has ended.
-    engine: Option<Ref<EngineMsg>>,
-    reader: Ref<TokenItem>,
-    events: mpsc::Receiver<TokenEvent>,
-}
-
-impl Asked {
-    async fn read(
-        &mut self,
-        text: &mut String,
-        logprobs: &mut Vec<TokenLogprob>,
-        on_text: &mut (impl FnMut(&str, u32) + Send),
-    ) -> Result<Usage, EngineError> {
-        let (mut total, mut denials) = (0, 0);
-        loop {
-            let Ok(event) = tokio::time::timeout(SILENCE, self.events.recv()).await else {
-                denials = if self.is_lost().await { denials + 1 } else { 0 };
-                if denials == DENIALS {
-                    self.engine = None;
-                    return Err(EngineError::Gone);
-                }
-                continue;
-            };
-            match event.ok_or(EngineError::Gone)? {
-                TokenEvent::Text { text: more, tokens, logprobs: mut likely } => {
-                    total += tokens;
-                    logprobs.append(&mut likely);
-                    text.push_str(&more);
-                    on_text(&more, total);
-                }
-                TokenEvent::Done(usage) => {
-                    self.engine = None;
-                    return Ok(usage);
-                }
-                TokenEvent::Failed(error) => {
-                    self.engine = None;
-                    return Err(error);
-                }
-            }
-        }
-    }
-
-    /// Whether the engine says that it has no such request. One that can't be reached may have it.
-    async fn is_lost(&self) -> bool {
-        let Some(engine) = &self.engine else { return false };
-        let question = |reply| EngineMsg::IsDecoding { request: self.id, reply };
-        matches!(engine.ask(SILENCE, question).await, Ok(false) | Err(AskError::Gone))
-    }
-}
-
-impl Drop for Asked {
-    fn drop(&mut self) {
-        // Both may be gone already. A cancellation that finds a full mailbox is made good by the reader's end:
-        // the engine's forwarder finds it gone at the next token.
-        if let Some(engine) = self.engine.take() {
-            let _ = engine.try_tell(EngineMsg::Cancel(self.id));
-        }
-        self.events.close();
-        let _ = self.reader.try_tell(TokenItem::Close);
     }
 }
 

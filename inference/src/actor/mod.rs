@@ -9,8 +9,9 @@
 //! the stream joins what comes meanwhile, so a slow asker costs nobody but itself. The actor decides nothing: queueing,
 //! priority and refusal are the engine's.
 
+mod answer;
 mod handle;
-mod placed;
+mod pins;
 mod reader;
 
 use std::collections::HashMap;
@@ -22,10 +23,15 @@ use tokio::task::{AbortHandle, JoinSet};
 use uuid::Uuid;
 use wincode::{SchemaRead, SchemaWrite};
 
+pub use self::answer::Answer;
 pub use self::handle::EngineHandle;
-pub use self::placed::{NodeEngines, PlacedArgs, PlacedEngine};
+pub use self::pins::Pinned;
+use self::pins::Pins;
 pub use self::reader::TokenItem;
-use crate::{EmbedRequest, Embeddings, Engine, EngineError, EngineInfo, EngineStats, Request, TokenEvent, TokenStream};
+use crate::{
+    ChatMessage, EmbedRequest, Embeddings, Engine, EngineError, EngineInfo, EngineState, EngineStats, PinId, Request,
+    TokenEvent, TokenStream,
+};
 
 /// What an engine actor understands.
 #[derive(Debug, SchemaWrite, SchemaRead)]
@@ -50,6 +56,21 @@ pub enum EngineMsg {
         request: Uuid,
         reply: ReplyTo<bool>,
     },
+    /// Keeps the prefix that these messages make in the cache, for requests of that project, until `Unpin`, or until it
+    /// hasn't been renewed for half a minute.
+    Pin {
+        project: String,
+        messages: Vec<ChatMessage>,
+        reply: ReplyTo<Result<PinId, EngineError>>,
+    },
+    /// Whoever has that prefix pinned is still there.
+    Renew(PinId),
+    Unpin(PinId),
+    /// Whether it takes no further requests; those that it has are done to their end.
+    Drain {
+        drain: bool,
+        reply: ReplyTo<EngineInfo>,
+    },
 }
 
 impl Message for EngineMsg {
@@ -61,6 +82,8 @@ pub struct EngineActor {
     engine: Arc<dyn Engine>,
     forwarders: JoinSet<Uuid>,
     running: HashMap<Uuid, AbortHandle>,
+    pins: Pins,
+    draining: bool,
 }
 
 impl Actor for EngineActor {
@@ -68,7 +91,7 @@ impl Actor for EngineActor {
     type Args = Arc<dyn Engine>;
 
     async fn start(engine: Self::Args, _ctx: &Context<EngineMsg>) -> Result<Self, ActorError> {
-        Ok(Self { engine, forwarders: JoinSet::new(), running: HashMap::new() })
+        Ok(Self { engine, forwarders: JoinSet::new(), running: HashMap::new(), pins: Pins::default(), draining: false })
     }
 
     async fn handle(&mut self, msg: EngineMsg, _ctx: &Context<EngineMsg>) -> Result<(), ActorError> {
@@ -81,16 +104,41 @@ impl Actor for EngineActor {
                 }
             }
             EngineMsg::Embed { request, reply } => self.embed(request, reply),
-            EngineMsg::Info(reply) => reply.send(self.engine.info()),
+            EngineMsg::Info(reply) => reply.send(self.info()),
             EngineMsg::Stats(reply) => reply.send(self.engine.stats()),
             EngineMsg::IsDecoding { request, reply } => reply.send(self.running.contains_key(&request)),
+            EngineMsg::Pin { project, messages, reply } => reply.send(self.pin(&project, &messages)),
+            EngineMsg::Renew(pin) => self.pins.renew(pin),
+            EngineMsg::Unpin(pin) => self.pins.release(pin),
+            EngineMsg::Drain { drain, reply } => {
+                self.draining = drain;
+                reply.send(self.info());
+            }
         }
         Ok(())
     }
 }
 
 impl EngineActor {
+    fn info(&self) -> EngineInfo {
+        let info = self.engine.info();
+        let draining = self.draining && info.state == EngineState::Ready;
+        if draining { EngineInfo { state: EngineState::Draining, ..info } } else { info }
+    }
+
+    fn open(&self) -> Result<(), EngineError> {
+        if self.draining { Err(EngineError::Draining) } else { Ok(()) }
+    }
+
+    fn pin(&mut self, project: &str, messages: &[ChatMessage]) -> Result<PinId, EngineError> {
+        self.open()?;
+        let pin = self.engine.pin(project, messages)?;
+        self.pins.keep(&self.engine, pin);
+        Ok(pin)
+    }
+
     fn submit(&mut self, request: Request, sink: Ref<TokenItem>) -> Result<EngineInfo, EngineError> {
+        self.open()?;
         let id = request.id;
         if self.running.contains_key(&id) {
             return Err(EngineError::BadRequest(format!("request {id} is being decoded already")));
@@ -105,7 +153,7 @@ impl EngineActor {
     }
 
     fn embed(&mut self, request: EmbedRequest, reply: ReplyTo<Result<Embeddings, EngineError>>) {
-        match self.engine.embed(request) {
+        match self.open().and_then(|()| self.engine.embed(request)) {
             Err(error) => reply.send(Err(error)),
             Ok(vectors) => {
                 let id = Uuid::new_v4();

@@ -150,3 +150,56 @@ fn messages_travel_unchanged() {
 
 #[derive(SchemaWrite, SchemaRead)]
 struct CarriedRequest(Request);
+
+async fn pinned(engine: &MockEngine, count: u32) {
+    let seen = async {
+        while engine.stats().prefix_entries != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, seen).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_prefix_is_pinned_while_its_holder_lives_and_the_actor_does() {
+    let (system, handle, engine) = start("replies: [{ text: one }]").await;
+    let prefix = vec![ChatMessage::system("all of the council reads this")];
+    let pin = handle.pin("p", prefix.clone(), DEADLINE).await.unwrap();
+    pinned(&engine, 1).await;
+    // Longer than a silent one is kept.
+    tokio::time::sleep(Duration::from_millis(900)).await;
+    assert_eq!(engine.stats().prefix_entries, 1);
+    drop(pin);
+    pinned(&engine, 0).await;
+
+    let silent = handle.pin("p", prefix.clone(), DEADLINE).await.unwrap();
+    pinned(&engine, 1).await;
+    // Its node dies: nothing is heard any more, not even that it was let go of.
+    silent.renewing.abort();
+    std::mem::forget(silent);
+    pinned(&engine, 0).await;
+
+    let _held = handle.pin("p", prefix, DEADLINE).await.unwrap();
+    pinned(&engine, 1).await;
+    system.shutdown().await;
+    pinned(&engine, 0).await;
+}
+
+#[tokio::test]
+async fn a_drained_engine_ends_what_it_has_and_takes_more_when_it_is_resumed() {
+    let (_system, handle, engine) = start("replies: [{ text: one two three, delay_per_token: 50ms }]").await;
+    let begun = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.complete(ask(100), DEADLINE, |_, _| {}).await }
+    });
+    while engine.stats().active == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert_eq!(handle.drain(true, DEADLINE).await.unwrap().state, EngineState::Draining);
+    assert_eq!(handle.info(DEADLINE).await.unwrap().state, EngineState::Draining);
+    let refused = handle.complete(ask(100), DEADLINE, |_, _| {}).await.unwrap_err();
+    assert_eq!(refused, EngineError::Draining);
+    assert_eq!(begun.await.unwrap().unwrap().text, "one two three");
+    assert_eq!(handle.drain(false, DEADLINE).await.unwrap().state, EngineState::Ready);
+    handle.complete(ask(100), DEADLINE, |_, _| {}).await.unwrap();
+}

@@ -10,6 +10,7 @@ use llguidance::{Matcher, ParserFactory};
 use toktrie::{TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 
 use super::tokenizer::ModelTokenizer;
+use crate::schema::held;
 use crate::{Constraint, EngineError};
 
 /// Makes the constraints of requests for one model.
@@ -59,11 +60,7 @@ impl TokenizerEnv for Words {
 fn grammar(constraint: &Constraint) -> Result<Option<TopLevelGrammar>, EngineError> {
     Ok(Some(match constraint {
         Constraint::None => return Ok(None),
-        Constraint::JsonSchema(text) => {
-            let schema = serde_json::from_str(text);
-            let schema = schema.map_err(|e| EngineError::Constraint(format!("the schema is not JSON: {e}")))?;
-            TopLevelGrammar::from_json_schema(schema)
-        }
+        Constraint::JsonSchema(text) => TopLevelGrammar::from_json_schema(held(text)?),
         Constraint::Regex(regex) => TopLevelGrammar::from_regex(regex),
         Constraint::Lark(text) => TopLevelGrammar::from_lark(text.clone()),
         Constraint::Choice(choices) if choices.iter().any(|c| !c.is_empty()) => {

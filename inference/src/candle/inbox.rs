@@ -103,6 +103,11 @@ impl Inbox {
         drop(dropped);
     }
 
+    /// Whether its engine is being dropped.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Requests that wait.
     pub(super) fn len(&self) -> u32 {
         self.lock().requests as u32

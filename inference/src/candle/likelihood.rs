@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use super::gguf::GgufFile;
 use super::tokenizer::ModelTokenizer;
 use crate::EngineError;
+use crate::checkpoint::{Checkpoint, Quantise};
 use crate::graph::{Backend, Batch, CpuBackend, Means, Span};
 use crate::paged::BLOCK;
 
@@ -14,7 +14,7 @@ const ROWS: usize = 64;
 /// The mean negative log-likelihood of a text's tokens after the first, in nats, and how many tokens it has; at most the
 /// first `most`. On the CPU.
 pub fn text_nll(model: &Path, text: &str, most: usize) -> Result<(f64, usize), EngineError> {
-    let file = GgufFile::open(model)?;
+    let file = Checkpoint::open(model, Quantise::Q8_0)?;
     let mut tokens = ModelTokenizer::load(&file)?.encode(text)?;
     tokens.truncate(most);
     if tokens.len() < 2 {

@@ -1,4 +1,4 @@
-//! The engine that runs a GGUF model on this machine.
+//! The engine that runs a model on this machine: a GGUF file, or a folder of safetensors.
 //!
 //! ```text
 //! submit → Inbox (bounded) → engine thread { Worker: template → tokens → Scheduler → Backend (rows of many requests) → choose } → TokenStream
@@ -14,7 +14,10 @@
 
 mod active;
 mod constraint;
+mod facts;
 mod gguf;
+mod header;
+mod hub;
 mod inbox;
 mod likelihood;
 mod sampler;
@@ -30,28 +33,36 @@ use std::time::{Duration, Instant};
 
 use bytesize::ByteSize;
 
+pub use self::facts::{ModelFacts, inspect};
 pub(crate) use self::gguf::{GgufFile, brief};
 use self::inbox::{Inbox, Task, Waiting};
 pub use self::likelihood::text_nll;
 use self::tokenizer::ModelTokenizer;
 use self::worker::Worker;
+use crate::checkpoint::name_of;
 use crate::models::ModelStore;
 use crate::{
     ChatMessage, Engine, EngineConfig, EngineDevice, EngineError, EngineInfo, EngineKind, EngineState, EngineStats,
-    Finish, PinId, Request, TokenStream, Usage,
+    Finish, PinId, Quantise, Request, TokenStream, Usage,
 };
+
+/// The context where none is configured.
+const CONTEXT: u32 = 4096;
 
 /// How a model is run.
 #[derive(Clone, Debug)]
 pub struct CandleOptions {
     /// The engine's name. Default: `local`.
     pub name: String,
-    /// What the model is called in completions and reports. Default: the file's name.
+    /// What the model is called in completions and reports. Default: the name of the file or folder.
     pub model: String,
     /// What it runs on. Default: a GPU if there is one that this program can use, else the CPU.
     pub device: EngineDevice,
     /// Prompt and reply together, in tokens; the model's own limit if that is less. Default: 4096.
     pub context: u32,
+    /// How the matrices of a safetensors checkpoint are held. GGUF files are quantised already. Default: `Q8_0` on a CPU, as
+    /// they are on a GPU.
+    pub quantise: Option<Quantise>,
     /// Requests that may wait. Default: 64.
     pub queue: usize,
     /// Tokens that may wait, as far as they can be estimated. Default: 1 million.
@@ -59,6 +70,8 @@ pub struct CandleOptions {
     /// Memory for keys and values: of what is being decoded, and of prompts that later ones may share; at least one
     /// sequence of `context` fits in any case. Default: on a CPU 1 GiB, taken as it is used; on a GPU what is free.
     pub kv_memory: Option<ByteSize>,
+    /// Engines of this process that share its GPU, itself included; each without `kv_memory` gets its equal part. Default: 1.
+    pub gpu_sharers: u32,
     /// Sequences that are decoded at a time. Default: 32.
     pub sequences: usize,
     /// Tokens that are computed together in one step. More makes long prompts faster and the others wait longer for
@@ -81,10 +94,12 @@ impl Default for CandleOptions {
             name,
             model,
             device,
-            context,
+            context: context.unwrap_or(CONTEXT),
+            quantise: None,
             queue,
             queue_tokens: 1_000_000,
             kv_memory,
+            gpu_sharers: 1,
             sequences: 32,
             step: 256,
             draft: 8,
@@ -112,10 +127,15 @@ impl CandleEngine {
     /// Starts the engine's thread and returns; the thread loads the model. See [`EngineInfo::state`].
     pub fn open(path: impl AsRef<Path>, options: CandleOptions) -> Result<Self, EngineError> {
         let path = path.as_ref().to_owned();
-        if !path.is_file() {
+        if !path.exists() {
             return Err(EngineError::Model(format!("there is no file {}", path.display())));
         }
         Self::start(options, path.clone(), move || Ok(path))
+    }
+
+    /// The tokens that end a reply; none until the model is loaded.
+    pub fn end_tokens(&self) -> Vec<u32> {
+        self.shared.tokenizer.get().map(|t| t.ends().to_vec()).unwrap_or_default()
     }
 
     /// `locate` may take its time: it runs on the engine's thread.
@@ -125,23 +145,9 @@ impl CandleEngine {
         locate: impl FnOnce() -> Result<PathBuf, EngineError> + Send + 'static,
     ) -> Result<Self, EngineError> {
         if options.model.is_empty() {
-            options.model = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            options.model = name_of(&path);
         }
-        let info = EngineInfo {
-            name: options.name.clone(),
-            model: options.model.clone(),
-            kind: EngineKind::Candle,
-            mock: false,
-            context: options.context,
-            state: EngineState::Loading,
-        };
-        let shared = Arc::new(Shared {
-            inbox: Inbox::new(options.queue, options.queue_tokens),
-            info: Mutex::new(info),
-            stats: Mutex::default(),
-            tokenizer: OnceLock::new(),
-            last: AtomicU64::new(0),
-        });
+        let shared = Arc::new(Shared::new(&options));
         let for_thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name(format!("engine-{}", options.name))
@@ -159,9 +165,11 @@ pub(crate) fn from_config(config: &EngineConfig, store: &ModelStore) -> Result<C
         name,
         model: String::new(),
         device,
-        context,
+        context: context.unwrap_or(CONTEXT),
+        quantise: config.quantise,
         queue,
         kv_memory,
+        gpu_sharers: config.gpu_sharers,
         tiles,
         ..CandleOptions::default()
     };
@@ -177,6 +185,24 @@ pub(crate) fn from_config(config: &EngineConfig, store: &ModelStore) -> Result<C
 }
 
 impl Shared {
+    fn new(options: &CandleOptions) -> Self {
+        let info = EngineInfo {
+            name: options.name.clone(),
+            model: options.model.clone(),
+            kind: EngineKind::Candle,
+            mock: false,
+            context: options.context,
+            state: EngineState::Loading,
+        };
+        Self {
+            inbox: Inbox::new(options.queue, options.queue_tokens),
+            info: Mutex::new(info),
+            stats: Mutex::default(),
+            tokenizer: OnceLock::new(),
+            last: AtomicU64::new(0),
+        }
+    }
+
     fn serve(&self, locate: impl FnOnce() -> Result<PathBuf, EngineError>, options: &CandleOptions) {
         let started = Instant::now();
         let load = || locate().and_then(|path| Worker::load(&path, options));
@@ -203,6 +229,12 @@ impl Shared {
             "model loaded"
         );
         worker.serve(self);
+        if !self.inbox.is_closed() {
+            tracing::error!(engine = options.name, "what the engine computed on is lost");
+            lock(&self.info).state = EngineState::Failed { why: "what it computed on is lost".into() };
+            drop(worker);
+            self.refuse_all(&EngineError::Gone);
+        }
     }
 
     fn refuse_all(&self, error: &EngineError) {
@@ -289,6 +321,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod injection_tests;
 
 #[cfg(test)]
 mod parity_tests;

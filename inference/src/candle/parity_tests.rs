@@ -5,17 +5,16 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use candle_core::quantized::gguf_file::{self, Content, Value};
-use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::quantized::gguf_file::Content;
 use candle_core::{Device, Tensor};
 use candle_transformers::models::{quantized_llama, quantized_qwen2, quantized_qwen3};
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::gguf::GgufFile;
 use super::tokenizer::ModelTokenizer;
+use crate::Quantise;
+use crate::checkpoint::Checkpoint;
 use crate::graph::{Backend, Batch, CpuBackend, Means, Span, TensorBackend};
 use crate::models::ModelStore;
+use crate::tiny;
 
 const TEXT: &str = "def page_count(total, per_page):\n    return total // per_page + 1\n\n\ndef page_items";
 /// Tokens that are decoded one by one after the text.
@@ -59,12 +58,14 @@ fn qwen3(path: &Path) -> Reference {
 
 fn tiles(path: &Path) -> Box<dyn Backend> {
     let means = Means { context: 256, kv_bytes: 0, tiles: None };
-    Box::new(CpuBackend::load(&GgufFile::open(path).unwrap(), &means).unwrap())
+    Box::new(CpuBackend::load(&Checkpoint::open(path, Quantise::Q8_0).unwrap(), &means).unwrap())
 }
 
 /// What runs on GPUs, on the CPU.
 fn tensors(path: &Path) -> Box<dyn Backend> {
-    Box::new(TensorBackend::load(&GgufFile::open(path).unwrap(), &Device::Cpu, 256, |_| Ok(0)).unwrap())
+    Box::new(
+        TensorBackend::load(&Checkpoint::open(path, Quantise::Q8_0).unwrap(), &Device::Cpu, 256, |_| Ok(0)).unwrap(),
+    )
 }
 
 /// Our forward pass, one sequence.
@@ -111,7 +112,7 @@ fn compare_one(mut model: Ours, path: &Path, prompt: &[u32], open: fn(&Path) -> 
     let mut theirs = reference(prompt, 0);
     let alone = prompt.iter().enumerate().map(|(at, token)| one_by_one(&[*token], at)).last().unwrap();
     // Ours rounds keys and values to f16 and inputs by kernels of its own: at least that much apart is no fault.
-    let noise = distance(&alone, &theirs).max(6e-3);
+    let noise = distance(&alone, &theirs).max(8e-3);
     for step in 0..=DECODED {
         let apart = distance(&ours, &theirs);
         println!("token {step}: {apart:.1e} of the spread apart, the reference from itself {noise:.1e}");
@@ -126,7 +127,7 @@ fn compare_one(mut model: Ours, path: &Path, prompt: &[u32], open: fn(&Path) -> 
 fn llama_gives_the_logits_of_candle_transformers() {
     let path = ModelStore::of_user().unwrap().path("smollm2-135m-instruct");
     let path = path.unwrap_or_else(|e| panic!("run `make setup`: {e}"));
-    let prompt = ModelTokenizer::load(&GgufFile::open(&path).unwrap()).unwrap().encode(TEXT).unwrap();
+    let prompt = ModelTokenizer::load(&Checkpoint::open(&path, Quantise::Q8_0).unwrap()).unwrap().encode(TEXT).unwrap();
     compare_one(Ours { backend: tiles(&path), len: 0 }, &path, &prompt, llama);
     // By tensors this model takes half a minute; one of its form does as well.
     let dir = tempfile::tempdir().unwrap();
@@ -151,8 +152,12 @@ fn qwen3_gives_the_logits_of_candle_transformers() {
     compare(&path, &tiny_prompt(45), qwen3);
 }
 
+fn write_tiny(architecture: &str, path: &Path) {
+    tiny::Gguf::tiny(architecture).write(path);
+}
+
 fn tiny_prompt(n: u32) -> Vec<u32> {
-    (0..n).map(|n| n * 7 % TINY_VOCABULARY).collect()
+    (0..n).map(|n| n * 7 % tiny::VOCABULARY).collect()
 }
 
 /// Several sequences in one step, some of them decoding, give what each gives by itself.
@@ -213,63 +218,4 @@ fn a_copied_block_is_as_good_as_the_first() {
         let here = step(&prompt[19..], 19, 3);
         assert_eq!(step(&prompt[19..], 19, 5), here);
     }
-}
-
-const TINY_VOCABULARY: u32 = 128;
-const TINY_LAYERS: usize = 2;
-
-/// A model of the right form with random weights: two layers, four heads on two of keys.
-fn write_tiny(architecture: &str, path: &Path) {
-    let (width, hidden, kv) = (64, 128, 32);
-    let mut random = ChaCha8Rng::seed_from_u64(7);
-    let mut weights = |dims: &[usize], scale: f32, kind: GgmlDType| {
-        let mut unit = || f64::from(random.next_u32()) / f64::from(u32::MAX) * 2.0 - 1.0;
-        let values = (0..dims.iter().product()).map(|_| (f64::from(scale) * unit()) as f32).collect();
-        QTensor::quantize(&Tensor::from_vec::<_, f32>(values, dims, &Device::Cpu).unwrap(), kind).unwrap()
-    };
-    let mut tensors = vec![
-        ("token_embd.weight".to_owned(), weights(&[TINY_VOCABULARY as usize, width], 1.0, GgmlDType::Q8_0)),
-        ("output_norm.weight".to_owned(), weights(&[width], 1.0, GgmlDType::F32)),
-    ];
-    for layer in 0..TINY_LAYERS {
-        let parts: [(&str, &[usize]); 7] = [
-            ("attn_q", &[width, width]),
-            ("attn_k", &[kv, width]),
-            ("attn_v", &[kv, width]),
-            ("attn_output", &[width, width]),
-            ("ffn_gate", &[hidden, width]),
-            ("ffn_up", &[hidden, width]),
-            ("ffn_down", &[width, hidden]),
-        ];
-        for (part, dims) in parts {
-            tensors.push((format!("blk.{layer}.{part}.weight"), weights(dims, 0.3, GgmlDType::Q8_0)));
-        }
-        let vectors: &[(&str, usize)] = match architecture {
-            "llama" => &[],
-            "qwen3" => &[("attn_q_norm.weight", width / 4), ("attn_k_norm.weight", width / 4)],
-            _ => &[("attn_q.bias", width), ("attn_k.bias", kv), ("attn_v.bias", kv)],
-        };
-        for (part, len) in vectors {
-            tensors.push((format!("blk.{layer}.{part}"), weights(&[*len], 0.5, GgmlDType::F32)));
-        }
-        for part in ["attn_norm.weight", "ffn_norm.weight"] {
-            tensors.push((format!("blk.{layer}.{part}"), weights(&[width], 1.0, GgmlDType::F32)));
-        }
-    }
-    let of = |key: &str| format!("{architecture}.{key}");
-    let metadata = [
-        ("general.architecture".to_owned(), Value::String(architecture.into())),
-        (of("attention.head_count"), Value::U32(4)),
-        (of("attention.head_count_kv"), Value::U32(2)),
-        (of("attention.key_length"), Value::U32(u32::try_from(width / 4).unwrap())),
-        (of("embedding_length"), Value::U32(u32::try_from(width).unwrap())),
-        (of("context_length"), Value::U32(256)),
-        (of("block_count"), Value::U32(u32::try_from(TINY_LAYERS).unwrap())),
-        (of("attention.layer_norm_rms_epsilon"), Value::F32(1e-6)),
-        (of("rope.dimension_count"), Value::U32(u32::try_from(width / 4).unwrap())),
-        (of("rope.freq_base"), Value::F32(1_000_000.0)),
-    ];
-    let metadata: Vec<(&str, &Value)> = metadata.iter().map(|(key, value)| (key.as_str(), value)).collect();
-    let tensors: Vec<(&str, &QTensor)> = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    gguf_file::write(&mut File::create(path).unwrap(), &metadata, &tensors).unwrap();
 }

@@ -8,12 +8,15 @@ use minijinja::value::Value;
 use minijinja::{Environment, Error, ErrorKind, context};
 use serde::Serialize;
 
-use super::gguf::GgufFile;
+use super::hub;
 use super::tokenizer::{ModelTokenizer, PromptPart};
+use crate::checkpoint::Checkpoint;
 use crate::{ChatMessage, EngineError, ToolSpec};
 
 /// Around the number of a content. Private-use characters, so that no template has them by itself.
 const MARK: char = '\u{F8FE}';
+/// Steps that a template may take for one conversation: a long one takes some hundred thousand.
+const MOST_STEPS: u64 = 5_000_000;
 
 /// A model's chat template.
 pub(super) struct ChatTemplate {
@@ -25,22 +28,31 @@ pub(super) struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    pub(super) fn load(file: &GgufFile, tokenizer: &ModelTokenizer) -> Result<Self, EngineError> {
-        let source = file.text("tokenizer.chat_template");
-        let source = source.ok_or_else(|| file.refuse("it has no chat template"))?.to_owned();
-        let token = |key: &str| {
-            let tokens = file.value("tokenizer.ggml.tokens")?.to_vec().ok()?;
-            tokens.get(file.number(key)? as usize)?.to_string().ok().cloned()
+    pub(super) fn load(file: &Checkpoint, tokenizer: &ModelTokenizer) -> Result<Self, EngineError> {
+        let (source, begin, end) = match file {
+            Checkpoint::Gguf(_) => of_gguf(file)?,
+            Checkpoint::Folder(folder) => hub::template(folder).map_err(|why| file.refuse(why))?,
         };
-        let begin = token("tokenizer.ggml.bos_token_id").unwrap_or_default();
-        let end = token("tokenizer.ggml.eos_token_id").unwrap_or_default();
         let names = tokenizer.control_names().map(str::to_owned).collect();
-        Self::new(source, names, begin, end).map_err(|e| file.refuse(format_args!("chat template: {e}")))
+        let refuse = |e: &dyn std::fmt::Display| file.refuse(format_args!("chat template: {e}"));
+        let template = Self::new(source, names, begin, end).map_err(|e| refuse(&e))?;
+        // What can't say this can't say anything, or doesn't come to an end.
+        let tried = template.parts(&[ChatMessage::user("Hello")], &[], Some(""));
+        tried.and_then(|parts| tokenizer.encode_prompt(&parts)).map_err(|e| refuse(&e))?;
+        Ok(template)
+    }
+
+    /// The template of a model whose file isn't there.
+    #[cfg(test)]
+    pub(super) fn of(source: &str, tokenizer: &ModelTokenizer) -> Self {
+        let names = tokenizer.control_names().map(str::to_owned).collect();
+        Self::new(source.to_owned(), names, String::new(), String::new()).unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn new(source: String, mut control: Vec<String>, begin: String, end: String) -> Result<Self, Error> {
         control.sort_by_key(|name| std::cmp::Reverse(name.len()));
         let mut environment = Environment::new();
+        environment.set_fuel(Some(MOST_STEPS));
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
@@ -114,6 +126,18 @@ impl ChatTemplate {
         // The earliest; of several there the longest, which stands first.
         found.min_by_key(|(at, name)| (*at, std::cmp::Reverse(name.len())))
     }
+}
+
+/// The template of a GGUF file, and what it calls the tokens that begin and end a text.
+fn of_gguf(file: &Checkpoint) -> Result<(String, String, String), EngineError> {
+    let source = file.text("tokenizer.chat_template");
+    let source = source.ok_or_else(|| file.refuse("it has no chat template"))?.to_owned();
+    let token = |key: &str| {
+        let tokens = file.value("tokenizer.ggml.tokens")?.to_vec().ok()?;
+        tokens.get(file.number(key)? as usize)?.to_string().ok().cloned()
+    };
+    let name = |key: &str| token(key).unwrap_or_default();
+    Ok((source, name("tokenizer.ggml.bos_token_id"), name("tokenizer.ggml.eos_token_id")))
 }
 
 /// What stands behind the marks.

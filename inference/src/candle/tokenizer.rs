@@ -16,10 +16,15 @@ use tokenizers::pre_tokenizers::sequence::Sequence;
 use tokenizers::{PostProcessorWrapper, Tokenizer};
 
 use super::gguf::{GgufFile, brief};
+use super::hub;
 use crate::EngineError;
+use crate::checkpoint::Checkpoint;
 
 /// Encoded and decoded at load: what does not come back the same is not a tokenizer for code.
 const ROUND_TRIP: &str = "user\n  def f(x):\n\treturn x[10] + 2024  # naïve, 日本\r\n<|im_end|>\n";
+
+/// More names of control tokens than any model has.
+const MOST_CONTROL: usize = 1 << 16;
 
 /// `tokenizer.ggml.token_type`, as llama.cpp numbers it.
 const NORMAL: i64 = 1;
@@ -27,7 +32,7 @@ const USER_DEFINED: i64 = 4;
 
 /// What a token stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Bytes(Vec<u8>),
     /// A control token's name; it never becomes text.
     Control(String),
@@ -38,6 +43,19 @@ enum Piece {
 pub(super) enum PromptPart {
     Text(String),
     Control(String),
+}
+
+/// What a model's files say about its tokens.
+pub(super) struct Words {
+    /// Makes tokens of text. It knows no control tokens, or takes their names for text.
+    pub(super) text: Tokenizer,
+    pub(super) pieces: Vec<Piece>,
+    /// The ids of control tokens by their names.
+    pub(super) control: HashMap<String, u32>,
+    /// Tokens that end a reply.
+    pub(super) ends: Vec<u32>,
+    /// What each prompt begins with.
+    pub(super) begin: Option<u32>,
 }
 
 /// The tokenizer of one model.
@@ -52,24 +70,25 @@ pub(super) struct ModelTokenizer {
 }
 
 impl ModelTokenizer {
-    pub(super) fn load(file: &GgufFile) -> Result<Self, EngineError> {
-        let text = text_tokenizer(file)?;
-        let pieces = pieces(file)?;
-        let control = pieces.iter().zip(0..).filter_map(|(piece, id)| match piece {
-            Piece::Control(name) => Some((name.clone(), id)),
-            Piece::Bytes(_) => None,
-        });
-        let control: HashMap<String, u32> = control.collect();
-        let adds_begin = matches!(file.value("tokenizer.ggml.add_bos_token"), Some(Value::Bool(true)));
-        let begin = file.number("tokenizer.ggml.bos_token_id").filter(|_| adds_begin);
-        let ends = ends(file, &control)?;
+    pub(super) fn load(file: &Checkpoint) -> Result<Self, EngineError> {
+        let words = match file {
+            Checkpoint::Gguf(gguf) => words(file, gguf)?,
+            Checkpoint::Folder(folder) => hub::words(folder).map_err(|why| file.refuse(why))?,
+        };
+        let Words { text, pieces, control, ends, begin } = words;
+        let ends = with_customary(ends, &control);
+        if let Some(id) = ends.iter().chain(&begin).find(|id| **id as usize >= pieces.len()) {
+            return Err(
+                file.refuse(format_args!("the token {id} is to begin or end texts, but there are {}", pieces.len()))
+            );
+        }
         let forbidden = control.values().copied().filter(|id| !ends.contains(id)).collect();
         let tokenizer = Self { text, pieces, control, ends, forbidden, begin };
         tokenizer.check(file)?;
         Ok(tokenizer)
     }
 
-    fn check(&self, file: &GgufFile) -> Result<(), EngineError> {
+    fn check(&self, file: &Checkpoint) -> Result<(), EngineError> {
         let mut back = Vec::new();
         for id in self.encode(ROUND_TRIP)? {
             back.extend_from_slice(self.bytes(id));
@@ -169,9 +188,37 @@ impl ModelTokenizer {
     }
 }
 
-fn text_tokenizer(file: &GgufFile) -> Result<Tokenizer, EngineError> {
+/// The ids of control tokens by their names.
+pub(super) fn control(pieces: &[Piece]) -> Result<HashMap<String, u32>, String> {
+    let control = pieces.iter().zip(0..).filter_map(|(piece, id)| match piece {
+        Piece::Control(name) => Some((name.clone(), id)),
+        Piece::Bytes(_) => None,
+    });
+    let control: HashMap<String, u32> = control.collect();
+    // The template's text is searched for each of them.
+    match control.len() > MOST_CONTROL || control.contains_key("") {
+        true => Err(format!("{} control tokens, or one without a name", control.len())),
+        false => Ok(control),
+    }
+}
+
+/// What a GGUF file says.
+fn words(file: &Checkpoint, gguf: &GgufFile) -> Result<Words, EngineError> {
+    let adds_begin = matches!(file.value("tokenizer.ggml.add_bos_token"), Some(Value::Bool(true)));
+    let pieces = pieces(file)?;
+    let control = control(&pieces).map_err(|why| file.refuse(why))?;
+    Ok(Words {
+        pieces,
+        control,
+        text: text_tokenizer(file, gguf)?,
+        begin: file.number("tokenizer.ggml.bos_token_id").filter(|_| adds_begin),
+        ends: vec![file.required("tokenizer.ggml.eos_token_id")?],
+    })
+}
+
+fn text_tokenizer(file: &Checkpoint, gguf: &GgufFile) -> Result<Tokenizer, EngineError> {
     let pre = file.text("tokenizer.ggml.pre").unwrap_or("default").to_owned();
-    let built = Tokenizer::from_gguf(file.content());
+    let built = Tokenizer::from_gguf(gguf.content());
     let mut tokenizer = built.map_err(|e| file.refuse(format_args!("tokenizer: {}", brief(&e))))?;
     let bytes = ByteLevel::new(false, true, true);
     let corrected: Option<PreTokenizerWrapper> = match pre.as_str() {
@@ -189,7 +236,7 @@ fn text_tokenizer(file: &GgufFile) -> Result<Tokenizer, EngineError> {
     Ok(tokenizer)
 }
 
-fn pieces(file: &GgufFile) -> Result<Vec<Piece>, EngineError> {
+fn pieces(file: &Checkpoint) -> Result<Vec<Piece>, EngineError> {
     let array = |key: &str| {
         let values = file.value(key).and_then(|v| v.to_vec().ok());
         values.ok_or_else(|| file.refuse(format_args!("the metadata key {key} is missing")))
@@ -213,19 +260,26 @@ fn pieces(file: &GgufFile) -> Result<Vec<Piece>, EngineError> {
     tokens.iter().zip(types).map(one).collect()
 }
 
-/// The model's own end token and the customary names of such tokens: some files name only one of them.
-fn ends(file: &GgufFile, control: &HashMap<String, u32>) -> Result<Vec<u32>, EngineError> {
+/// The model's own end tokens and the customary names of such tokens: some files name only one of them.
+fn with_customary(own: Vec<u32>, control: &HashMap<String, u32>) -> Vec<u32> {
     const NAMES: [&str; 5] = ["<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>"];
-    let mut ends = vec![file.required("tokenizer.ggml.eos_token_id")?];
-    let named = NAMES.iter().filter_map(|name| control.get(*name).copied());
-    ends.extend(named.filter(|id| !ends.contains(id)).collect::<Vec<_>>());
-    Ok(ends)
+    let mut ends = Vec::new();
+    for id in own.into_iter().chain(NAMES.iter().filter_map(|name| control.get(*name).copied())) {
+        if !ends.contains(&id) {
+            ends.push(id);
+        }
+    }
+    ends
 }
 
 /// Byte-level BPE writes each byte as a printable character: printable Latin-1 as itself, the others from U+0100 on.
-fn byte_of_char() -> HashMap<char, u8> {
+pub(super) fn byte_of_char() -> HashMap<char, u8> {
     let printable = |b: u8| matches!(b, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF);
     let shifted = (0..=255_u8).filter(|b| !printable(*b)).zip(0x100_u32..);
     let shifted = shifted.filter_map(|(b, c)| Some((char::from_u32(c)?, b)));
     (0..=255_u8).filter(|b| printable(*b)).map(|b| (char::from(b), b)).chain(shifted).collect()
 }
+
+#[cfg(test)]
+#[path = "tokenizer_tests.rs"]
+mod tests;

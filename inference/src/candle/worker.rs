@@ -1,6 +1,6 @@
 //! What the engine's thread owns, and its loop: take in what came, plan a step, compute it, choose tokens, hand them out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -10,18 +10,20 @@ use fleet_runtime::probe::ResourceProbe;
 
 use super::active::{Active, Taken};
 use super::constraint::{ActiveConstraint, Constraints};
-use super::gguf::GgufFile;
 use super::inbox::{Task, Waiting};
 use super::template::ChatTemplate;
 use super::tokenizer::ModelTokenizer;
 use super::{CandleOptions, Shared};
+use crate::checkpoint::Checkpoint;
 #[cfg(feature = "cuda")]
-use crate::graph::TensorBackend;
+use crate::gpu::admission::{Claim, admit};
 use crate::graph::{Backend, Batch, CpuBackend, Means, Span};
+#[cfg(feature = "cuda")]
+use crate::graph::{GpuBackend, Shape, TensorBackend};
 use crate::kernels::each;
 use crate::paged::BLOCK;
 use crate::schedule::{Drafts, Limits, Order, Plan, Rows, Scheduler};
-use crate::{ChatMessage, EngineDevice, EngineError, Finish, NvmlProbe, PinId, Priority, Request};
+use crate::{ChatMessage, EngineDevice, EngineError, Finish, NvmlProbe, PinId, Priority, Quantise, Request};
 
 /// How long the thread sleeps when nothing is to be done; something that comes wakes it.
 const IDLE: Duration = Duration::from_secs(3600);
@@ -59,19 +61,34 @@ struct Choice<'p, 'l> {
 
 impl Worker {
     pub(super) fn load(path: &Path, options: &CandleOptions) -> Result<Self, EngineError> {
-        let file = GgufFile::open(path)?;
+        let gpu = gpu(&options.device)?;
+        // On a GPU candle multiplies with what is not quantised as fast.
+        let unsaid = if gpu.is_some() { Quantise::None } else { Quantise::Q8_0 };
+        let file = Checkpoint::open(path, options.quantise.unwrap_or(unsaid))?;
+        // Whatever it is that can't be done with it, it is the file's.
+        Self::of(&file, gpu.as_deref(), options).map_err(|error| match error {
+            EngineError::Model(_) | EngineError::Config(_) => error,
+            other => file.refuse(other),
+        })
+    }
+
+    fn of(file: &Checkpoint, gpu: Option<&str>, options: &CandleOptions) -> Result<Self, EngineError> {
         // Both take half a second with a large vocabulary, and neither uses more than one core all the time.
         let (words, backend) = std::thread::scope(|scope| {
             let words = scope.spawn(|| {
-                let tokenizer = Arc::new(ModelTokenizer::load(&file)?);
-                let template = ChatTemplate::load(&file, &tokenizer)?;
+                let tokenizer = Arc::new(ModelTokenizer::load(file)?);
+                let template = ChatTemplate::load(file, &tokenizer)?;
                 Ok::<_, EngineError>((tokenizer, template))
             });
-            let backend = backend(&file, options);
+            let backend = backend(file, gpu, options);
             let words = words.join().unwrap_or_else(|_| Err(file.refuse("its tokenizer is damaged")));
             (words, backend)
         });
         let ((tokenizer, template), backend) = (words?, backend?);
+        if tokenizer.vocabulary() > backend.vocabulary() {
+            let (named, known) = (tokenizer.vocabulary(), backend.vocabulary());
+            return Err(file.refuse(format_args!("it names {named} tokens, but its weights know {known}")));
+        }
         let limits = Limits {
             step: options.step.max(1),
             sequences: options.sequences.max(1),
@@ -107,22 +124,37 @@ impl Worker {
         self.backend.describe()
     }
 
-    /// Works until the engine is dropped.
+    /// Works until the engine is dropped, or what it computes on is lost.
     pub(super) fn serve(&mut self, shared: &Shared) {
         let mut patience = IDLE;
         while let Some(tasks) = shared.inbox.take(patience) {
-            for task in tasks {
-                self.accept(task, shared);
+            let worked = self.turn(tasks, shared);
+            if self.backend.is_lost() {
+                return self.give_up(shared);
             }
-            self.end_cancelled(shared);
-            let worked = self.step(shared);
-            self.report(shared);
             patience = match (worked, self.scheduler.is_idle()) {
                 (true, _) => Duration::ZERO,
                 (false, true) => IDLE,
                 (false, false) => STUCK,
             };
         }
+    }
+
+    fn give_up(&mut self, shared: &Shared) {
+        for id in self.active.keys().copied().collect::<Vec<_>>() {
+            self.end(id, Err(EngineError::Gone), shared);
+        }
+    }
+
+    /// Takes in what came and computes one step. False: there was nothing to compute.
+    fn turn(&mut self, tasks: VecDeque<Task>, shared: &Shared) -> bool {
+        for task in tasks {
+            self.accept(task, shared);
+        }
+        self.end_cancelled(shared);
+        let worked = self.step(shared);
+        self.report(shared);
+        worked
     }
 
     fn accept(&mut self, task: Task, shared: &Shared) {
@@ -359,10 +391,10 @@ impl Worker {
 }
 
 /// The weights, where they are to be.
-fn backend(file: &GgufFile, options: &CandleOptions) -> Result<Box<dyn Backend>, EngineError> {
+fn backend(file: &Checkpoint, gpu: Option<&str>, options: &CandleOptions) -> Result<Box<dyn Backend>, EngineError> {
     let (context, wanted) = (options.context as usize, options.kv_memory.map(|bytes| bytes.as_u64()));
-    if let Some(uuid) = gpu(&options.device)? {
-        return on_gpu(file, &uuid, context, wanted);
+    if let Some(uuid) = gpu {
+        return on_gpu(file, uuid, options);
     }
     let kv_bytes = wanted.unwrap_or(KV_ON_CPU);
     Ok(Box::new(CpuBackend::load(file, &Means { context, kv_bytes, tiles: options.tiles.as_deref() })?))
@@ -381,23 +413,25 @@ fn gpu(device: &EngineDevice) -> Result<Option<String>, EngineError> {
 }
 
 #[cfg(feature = "cuda")]
-fn on_gpu(file: &GgufFile, uuid: &str, context: usize, wanted: Option<u64>) -> Result<Box<dyn Backend>, EngineError> {
+fn on_gpu(file: &Checkpoint, uuid: &str, options: &CandleOptions) -> Result<Box<dyn Backend>, EngineError> {
     let gpu = crate::graph::Gpu::open(uuid)?;
-    let backend = TensorBackend::load(file, &gpu.device, context, |_| {
-        // What is free once the weights are there.
-        let room = gpu.room()?;
-        match wanted {
-            Some(wanted) if wanted > room => Err(EngineError::Model(format!(
-                "the GPU has {room} bytes left for keys and values, but {wanted} are wanted"
-            ))),
-            wanted => Ok(wanted.unwrap_or(room)),
-        }
-    })?;
-    Ok(Box::new(backend))
+    let loading = gpu.loading();
+    let shape = Shape::read(file)?;
+    let context = options.context as usize;
+    let claim = Claim {
+        weights: file.tensor_bytes(),
+        sequence: (context.min(shape.context).div_ceil(BLOCK) * BLOCK) as u64 * shape.kv_bytes(),
+        kv: options.kv_memory.map(|bytes| bytes.as_u64()),
+        sharers: options.gpu_sharers,
+    };
+    let kv = admit(gpu.memory()?, claim)?;
+    let backend = TensorBackend::load(file, &gpu.device, context, |_| Ok(kv))?;
+    drop(loading);
+    Ok(Box::new(GpuBackend { backend, gpu, failed: false }))
 }
 
 #[cfg(not(feature = "cuda"))]
-fn on_gpu(_: &GgufFile, uuid: &str, _: usize, _: Option<u64>) -> Result<Box<dyn Backend>, EngineError> {
+fn on_gpu(_: &Checkpoint, uuid: &str, _: &CandleOptions) -> Result<Box<dyn Backend>, EngineError> {
     Err(EngineError::Config(format!(
         "this program was built without CUDA and can't use {uuid}: build it with `make cuda`, or set device = \"cpu\""
     )))
@@ -419,3 +453,7 @@ fn finish(active: &mut Active, end: Result<Finish, EngineError>, shared: &Shared
         }
     }
 }
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

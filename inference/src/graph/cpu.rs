@@ -9,7 +9,8 @@ use super::load::{Embedding, Means};
 use super::shape::Shape;
 use super::{Backend, Batch, Model, Ops, forward};
 use crate::EngineError;
-use crate::candle::{GgufFile, brief};
+use crate::candle::brief;
+use crate::checkpoint::Checkpoint;
 use crate::kernels::{self, Attention, KvLayer, Level, Packed, Part, Quantised, Span};
 
 /// Weights of one product, or of several with the same input.
@@ -47,7 +48,7 @@ pub(crate) struct CpuBackend {
 impl CpuBackend {
     /// Loads the weights, and makes room for as many blocks of keys and values as fit `means.kv_bytes`, but at least for
     /// one sequence of `means.context`.
-    pub(crate) fn load(file: &GgufFile, means: &Means<'_>) -> Result<Self, EngineError> {
+    pub(crate) fn load(file: &Checkpoint, means: &Means<'_>) -> Result<Self, EngineError> {
         let shape = Shape::read(file)?;
         let loaded = super::load::load(file, &shape, means)?;
         let context = shape.context.min(means.context);
@@ -55,7 +56,10 @@ impl CpuBackend {
         let wanted = usize::try_from(means.kv_bytes / block_bytes).unwrap_or(usize::MAX);
         let blocks = wanted.max(context.div_ceil(crate::paged::BLOCK)).min(1 << 24);
         let (cos, sin) = shape.rotations(context);
-        let kv = (0..shape.layers).map(|_| KvLayer::new(blocks, shape.kv_heads, shape.head_dim)).collect();
+        let kv = (0..shape.layers).map(|_| KvLayer::new(blocks, shape.kv_heads, shape.head_dim));
+        let kv = kv.collect::<Option<Vec<_>>>().ok_or_else(|| {
+            file.refuse(format_args!("no memory for {} bytes of keys and values", blocks as u64 * block_bytes))
+        })?;
         let ops = CpuOps {
             level: Level::best(),
             shape,

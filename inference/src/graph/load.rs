@@ -1,4 +1,4 @@
-//! From a GGUF file to a model on the CPU: tiles for the formats that have them, candle's tensors for the others.
+//! From a model's files to a model on the CPU: tiles for the formats that have them, candle's tensors for the others.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -9,11 +9,15 @@ use candle_core::quantized::QTensor;
 
 use super::cpu::{CpuOps, Linear, Matrix};
 use super::shape::Shape;
-use super::tiles::{Sink, Tiles};
+use super::tiles::Tiles;
 use super::{Layer, Model};
 use crate::EngineError;
-use crate::candle::{GgufFile, brief};
+use crate::candle::brief;
+use crate::checkpoint::{Checkpoint, Rows};
 use crate::kernels::{Bytes, Format, Packed, Planes};
+
+/// A matrix of fewer outputs is no model's, and would be mostly padding as tiles.
+const FEWEST: usize = 16;
 
 /// What a backend may use.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +51,7 @@ struct Plan {
     len: usize,
 }
 
-pub(super) fn load(file: &GgufFile, shape: &Shape, means: &Means<'_>) -> Result<Loaded, EngineError> {
+pub(super) fn load(file: &Checkpoint, shape: &Shape, means: &Means<'_>) -> Result<Loaded, EngineError> {
     let head = if file.has_tensor("output.weight") { "output.weight" } else { "token_embd.weight" };
     let mut names: Vec<String> = Vec::new();
     for layer in 0..shape.layers {
@@ -57,11 +61,14 @@ pub(super) fn load(file: &GgufFile, shape: &Shape, means: &Means<'_>) -> Result<
     names.push(head.to_owned());
     let plan = Plan::of(file, &names)?;
     let tiles = Tiles { file, dir: means.tiles, len: plan.len };
-    let (bytes, start) = tiles.get(|sink| plan.write(file, sink))?;
-    let mut loader = Loader { file, plan: &plan, bytes, start, total: plan.len as u64, untiled: BTreeSet::new() };
+    let bytes = tiles.get(|out| plan.fill(file, out))?;
+    let mut loader = Loader { file, plan: &plan, bytes, total: plan.len as u64, untiled: BTreeSet::new() };
     let layers = (0..shape.layers).map(|layer| loader.layer(layer, shape)).collect::<Result<_, _>>()?;
     let head = loader.linear(&[head.to_owned()], &[], shape.width)?;
     let embedding = Embedding::open(file, shape.width)?;
+    if head.n > embedding.rows as usize {
+        return Err(file.refuse(format_args!("{} tokens can follow, but {} are known", head.n, embedding.rows)));
+    }
     let norm = loader.vector("output_norm.weight", shape.width)?;
     let untiled: Vec<String> = loader.untiled.into_iter().collect();
     if !untiled.is_empty() {
@@ -71,13 +78,16 @@ pub(super) fn load(file: &GgufFile, shape: &Shape, means: &Means<'_>) -> Result<
 }
 
 impl Plan {
-    fn of(file: &GgufFile, names: &[String]) -> Result<Self, EngineError> {
+    fn of(file: &Checkpoint, names: &[String]) -> Result<Self, EngineError> {
         let (mut tensors, mut len) = (Vec::new(), 0);
         for name in names {
             let (kind, dims) = file.about(name)?;
             let [n, k] = dims[..] else {
                 return Err(file.refuse(format_args!("{name} has {} dimensions instead of two", dims.len())));
             };
+            if n < FEWEST {
+                return Err(file.refuse(format_args!("{name} is {dims:?}")));
+            }
             let Some((format, planes)) = Format::of(kind).and_then(|f| Some((f, Planes::of(f, n, k)?))) else {
                 continue;
             };
@@ -87,25 +97,22 @@ impl Plan {
         Ok(Self { tensors, len })
     }
 
-    /// One tensor after the other, each on all threads: the memory for it is what there is of the largest.
-    fn write(&self, file: &GgufFile, sink: &mut dyn Sink) -> Result<(), EngineError> {
-        let mut bytes = Vec::new();
+    /// One tensor after the other, each on all threads: beside the tiles there are never more than some rows for each.
+    fn fill(&self, file: &Checkpoint, out: &mut [u8]) -> Result<(), EngineError> {
         for tensor in &self.tensors {
-            let raw = file.raw(&tensor.name)?;
-            bytes.clear();
-            bytes.resize(tensor.planes.len(), 0);
-            tensor.planes.fill(tensor.format, &raw, &mut bytes);
-            sink.put(tensor.at, &bytes).map_err(|e| EngineError::Model(format!("the tiles can't be written: {e}")))?;
+            let rows = file.rows(&tensor.name)?;
+            let read = |first: usize, out: &mut [u8]| rows.read(first, out);
+            let filled = tensor.planes.fill(tensor.format, &mut out[tensor.at..], read);
+            filled.map_err(|e| file.refuse(format_args!("{}: {e}", tensor.name)))?;
         }
         Ok(())
     }
 }
 
 struct Loader<'a> {
-    file: &'a GgufFile,
+    file: &'a Checkpoint,
     plan: &'a Plan,
     bytes: Bytes,
-    start: usize,
     total: u64,
     untiled: BTreeSet<String>,
 }
@@ -171,18 +178,12 @@ impl Loader<'_> {
     }
 
     fn packed(&self, planned: &Planned) -> Result<Packed, EngineError> {
-        let packed = Packed::new(planned.planes.clone(), Arc::clone(&self.bytes), self.start + planned.at);
+        let packed = Packed::new(planned.planes.clone(), Arc::clone(&self.bytes), planned.at);
         packed.ok_or_else(|| self.file.refuse(format_args!("the tiles of {} are cut short", planned.name)))
     }
 
     fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, EngineError> {
-        let fail = |e: candle_core::Error| self.file.refuse(format_args!("{name}: {}", brief(&e)));
-        let tensor = self.file.tensor(name)?.dequantize(&Device::Cpu).map_err(fail)?;
-        let values: Vec<f32> = tensor.flatten_all().and_then(|t| t.to_vec1()).map_err(fail)?;
-        if values.len() != len {
-            return Err(self.file.refuse(format_args!("{name} has {} values instead of {len}", values.len())));
-        }
-        Ok(values)
+        self.file.vector(name, len)
     }
 }
 
@@ -194,43 +195,41 @@ pub(super) struct Embedding {
 }
 
 enum Table {
-    /// Each row is so many bytes behind `at`.
-    InFile {
-        file: Arc<std::fs::File>,
-        at: u64,
-        format: Format,
-        row: usize,
-    },
-    Candle(QTensor),
+    /// In blocks.
+    Blocks(Rows, Format),
+    /// As plain numbers, which need not be quantised: no product is made of them.
+    Plain(Rows),
+    Candle(Box<QTensor>),
 }
 
 impl Embedding {
-    fn open(file: &GgufFile, width: usize) -> Result<Self, EngineError> {
+    fn open(file: &Checkpoint, width: usize) -> Result<Self, EngineError> {
         const NAME: &str = "token_embd.weight";
         let (kind, dims) = file.about(NAME)?;
         let [rows, k] = dims[..] else { return Err(file.refuse("the embedding has not two dimensions")) };
         if k != width || u32::try_from(rows).is_err() {
             return Err(file.refuse(format_args!("the embedding is {dims:?} instead of [any, {width}]")));
         }
-        let table = match Format::of(kind).and_then(|format| Some((format, format.row_bytes(k)?))) {
-            Some((format, row)) => Table::InFile { file: file.handle(), at: file.place(NAME)?, format, row },
-            None => Table::Candle(file.tensor(NAME)?),
+        let table = match Format::of(kind).filter(|format| format.row_bytes(k).is_some()) {
+            _ if file.is_plain() => Table::Plain(file.rows(NAME)?),
+            Some(format) => Table::Blocks(file.rows(NAME)?, format),
+            None => Table::Candle(Box::new(file.tensor(NAME)?)),
         };
         Ok(Self { width, rows: rows as u32, table })
     }
 
     pub(super) fn row(&self, token: u32, out: &mut [f32]) -> Result<(), EngineError> {
-        use std::os::unix::fs::FileExt;
+        let gone = |e| EngineError::Failed(format!("the model's file can't be read any more: {e}"));
         if token >= self.rows {
             return Err(EngineError::BadRequest(format!("there is no token {token}")));
         }
         match &self.table {
-            Table::InFile { file, at, format, row } => {
-                let mut bytes = vec![0; *row];
-                let read = file.read_exact_at(&mut bytes, at + u64::from(token) * *row as u64);
-                read.map_err(|e| EngineError::Failed(format!("the model's file can't be read any more: {e}")))?;
+            Table::Blocks(rows, format) => {
+                let mut bytes = vec![0; rows.bytes()];
+                rows.read(token as usize, &mut bytes).map_err(gone)?;
                 format.dequantise(&bytes, out);
             }
+            Table::Plain(rows) => rows.floats(token as usize, out).map_err(gone)?,
             Table::Candle(tensor) => {
                 let fail = |e: candle_core::Error| EngineError::Failed(brief(&e));
                 let ids = candle_core::Tensor::new(&[token], &Device::Cpu).map_err(fail)?;

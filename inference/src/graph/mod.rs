@@ -22,7 +22,7 @@ pub(crate) use crate::kernels::Span;
 
 pub(crate) use self::cpu::CpuBackend;
 #[cfg(feature = "cuda")]
-pub(crate) use self::cuda::Gpu;
+pub(crate) use self::cuda::{Gpu, GpuBackend};
 pub(crate) use self::load::Means;
 pub(crate) use self::shape::Shape;
 #[cfg(any(test, feature = "cuda"))]
@@ -61,6 +61,11 @@ pub(crate) trait Backend: Send {
 
     /// What it computes on and how, for people.
     fn describe(&self) -> String;
+
+    /// Whether no step can ever succeed again in this process, as after a fault on a GPU.
+    fn is_lost(&self) -> bool {
+        false
+    }
 }
 
 /// The operations that the forward pass is made of.

@@ -1,9 +1,8 @@
 //! The backend on candle's tensors: for GPUs, and on the CPU where its tests run.
 //!
-//! Weights stay quantised (candle multiplies them as they are), keys and values are f16 in one tensor a layer, a row a
-//! token. A token's row is `block * BLOCK + place`; rows are written by a scatter and read by a gather of the sequence's
-//! rows. All sequences that decode go through one padded product, prompts one after the other. With the feature
-//! `flash-attn` the paged kernel reads the blocks where they lie instead.
+//! Weights stay quantised (candle multiplies them as they are) or in the type they were trained in; keys and values are f16
+//! in one tensor a layer, a row a token. A token's row is `block * BLOCK + place`; rows are written by a scatter and read by
+//! a gather of the sequence's rows. All sequences that decode go through one padded product, prompts one after the other.
 
 use std::sync::Arc;
 
@@ -15,13 +14,53 @@ use candle_nn::rotary_emb::{rope, rope_i};
 use super::shape::Shape;
 use super::{Backend, Batch, Layer, Model, Ops, Span, forward};
 use crate::EngineError;
-use crate::candle::GgufFile;
+use crate::checkpoint::Checkpoint;
 use crate::paged::BLOCK;
 
 type Result<T> = std::result::Result<T, EngineError>;
 
 /// Products with the same input, and their biases.
-pub(super) struct Linear(Vec<(QMatMul, Option<Tensor>)>);
+pub(super) struct Linear(Vec<(Weight, Option<Tensor>)>);
+
+/// A matrix as it was loaded.
+#[derive(Clone)]
+enum Matrix {
+    Quantised(Arc<QTensor>),
+    /// As it was trained: f32, f16 or bf16.
+    Plain(Tensor),
+}
+
+/// A matrix that is multiplied with.
+enum Weight {
+    Quantised(QMatMul),
+    Plain(Tensor),
+}
+
+impl Matrix {
+    /// Outputs.
+    fn rows(&self) -> Result<usize> {
+        Ok(match self {
+            Self::Quantised(tensor) => tensor.shape().dims2()?.0,
+            Self::Plain(tensor) => tensor.dims2()?.0,
+        })
+    }
+
+    fn weight(self) -> Result<Weight> {
+        Ok(match self {
+            Self::Quantised(tensor) => Weight::Quantised(QMatMul::from_arc(tensor)?),
+            Self::Plain(tensor) => Weight::Plain(tensor),
+        })
+    }
+}
+
+impl Weight {
+    fn multiply(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(match self {
+            Self::Quantised(matrix) => matrix.forward(x)?,
+            Self::Plain(matrix) => x.to_dtype(matrix.dtype())?.matmul(&matrix.t()?)?.to_dtype(DType::F32)?,
+        })
+    }
+}
 
 /// A model on one device.
 pub(crate) struct TensorBackend {
@@ -35,7 +74,7 @@ impl TensorBackend {
     /// Loads the weights onto the device. Keys and values get as many bytes as `room` says then, at least for a sequence of
     /// `context`; it is told the bytes of the weights.
     pub(crate) fn load(
-        file: &GgufFile,
+        file: &Checkpoint,
         device: &Device,
         context: usize,
         room: impl FnOnce(u64) -> Result<u64>,
@@ -43,13 +82,13 @@ impl TensorBackend {
         let shape = Shape::read(file)?;
         let mut loader = Loader { file, device, bytes: 0 };
         let layers = (0..shape.layers).map(|i| loader.layer(i, &shape)).collect::<Result<_>>()?;
-        let table = Arc::new(loader.tensor("token_embd.weight")?);
+        let table = loader.matrix("token_embd.weight")?;
         let own_head = file.has_tensor("output.weight");
-        let head = if own_head { Arc::new(loader.tensor("output.weight")?) } else { Arc::clone(&table) };
-        let vocabulary = head.shape().dims2()?.0;
+        let head = if own_head { loader.matrix("output.weight")? } else { table.clone() };
+        let vocabulary = head.rows()?;
         let norm = loader.vector("output_norm.weight")?;
-        let head = Linear(vec![(QMatMul::from_arc(head)?, None)]);
-        let embedding = Embedding { rows: table.shape().dims2()?.0, table };
+        let head = Linear(vec![(head.weight()?, None)]);
+        let embedding = Embedding { rows: table.rows()?, table };
         let context = context.min(shape.context);
         let wanted = usize::try_from(room(loader.bytes)? / (shape.kv_bytes() * BLOCK as u64)).unwrap_or(usize::MAX);
         let blocks = wanted.max(context.div_ceil(BLOCK)).min(1 << 24);
@@ -103,7 +142,7 @@ impl Backend for TensorBackend {
 }
 
 struct Loader<'a> {
-    file: &'a GgufFile,
+    file: &'a Checkpoint,
     device: &'a Device,
     bytes: u64,
 }
@@ -130,9 +169,19 @@ impl Loader<'_> {
         let one = |name: &String| {
             let bias = format!("{name}.bias");
             let bias = if self.file.has_tensor(&bias) { Some(self.vector(&bias)?) } else { None };
-            Ok((QMatMul::from_arc(Arc::new(self.tensor(&format!("{name}.weight"))?))?, bias))
+            Ok((self.matrix(&format!("{name}.weight"))?.weight()?, bias))
         };
         names.iter().map(one).collect::<Result<_>>().map(Linear)
+    }
+
+    fn matrix(&mut self, name: &str) -> Result<Matrix> {
+        let Some(plain) = self.file.matrix_on(name, self.device)? else {
+            return Ok(Matrix::Quantised(Arc::new(self.tensor(name)?)));
+        };
+        // On a CPU products of 16 bits are slow and less exact.
+        let plain = if self.device.is_cpu() { plain.to_dtype(DType::F32)? } else { plain };
+        self.bytes += (plain.elem_count() * plain.dtype().size_in_bytes()) as u64;
+        Ok(Matrix::Plain(plain))
     }
 
     fn tensor(&mut self, name: &str) -> Result<QTensor> {
@@ -148,7 +197,7 @@ impl Loader<'_> {
 
 /// The vectors of tokens.
 pub(super) struct Embedding {
-    table: Arc<QTensor>,
+    table: Matrix,
     rows: usize,
 }
 
@@ -323,7 +372,11 @@ impl Ops for TensorOps {
             return Err(EngineError::BadRequest(format!("there is no token {token}")));
         }
         let ids = Tensor::new(tokens, &self.device)?;
-        Ok(vec![table.table.embedding(&ids)?.to_dtype(DType::F32)?])
+        let rows = match &table.table {
+            Matrix::Quantised(tensor) => tensor.embedding(&ids)?,
+            Matrix::Plain(tensor) => tensor.index_select(&ids, 0)?,
+        };
+        Ok(vec![rows.to_dtype(DType::F32)?])
     }
 
     fn project(&mut self, x: &Vec<Tensor>, norm: &Tensor, linear: &Linear) -> Result<Vec<Tensor>> {
@@ -384,8 +437,8 @@ impl Ops for TensorOps {
 
 fn multiply(linear: &Linear, x: &Tensor) -> Result<Vec<Tensor>> {
     let x = x.contiguous()?;
-    let one = |(weight, bias): &(QMatMul, Option<Tensor>)| {
-        let y = weight.forward(&x)?;
+    let one = |(weight, bias): &(Weight, Option<Tensor>)| {
+        let y = weight.multiply(&x)?;
         Ok(match bias {
             Some(bias) => y.broadcast_add(bias)?,
             None => y,

@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use half::f16;
 
 use super::isa::{Isa, Level, on};
+use super::memory::zeroed;
 use super::parallel::{Shared, parallel};
 use super::rows::exp;
 use crate::paged::BLOCK;
@@ -32,12 +33,10 @@ pub(crate) struct KvLayer {
 }
 
 impl KvLayer {
-    /// Zeroed memory; the system gives it page by page when it is first written.
-    pub(crate) fn new(blocks: usize, heads: usize, dim: usize) -> Self {
-        let len = blocks * BLOCK * heads * dim;
-        // Zero bits are zero: this is a request for zeroed pages, not a loop.
-        let zeroed = || bytes_to_half(vec![0_u16; len]);
-        Self { keys: zeroed(), values: zeroed(), heads, dim }
+    /// Zeroed memory; the system gives it page by page when it is first written. `None` if it has not that much.
+    pub(crate) fn new(blocks: usize, heads: usize, dim: usize) -> Option<Self> {
+        let len = blocks.checked_mul(BLOCK * heads * dim)?;
+        Some(Self { keys: zeroed(len)?, values: zeroed(len)?, heads, dim })
     }
 
     /// Puts the key and value of a token at a place of a block; each is `heads * dim` long.
@@ -62,12 +61,6 @@ impl KvLayer {
         self.keys.copy_within(from * size..(from + 1) * size, to * size);
         self.values.copy_within(from * size..(from + 1) * size, to * size);
     }
-}
-
-fn bytes_to_half(bits: Vec<u16>) -> Vec<f16> {
-    let mut bits = std::mem::ManuallyDrop::new(bits);
-    // SAFETY: f16 is a transparent u16, so pointer, length and capacity mean the same.
-    unsafe { Vec::from_raw_parts(bits.as_mut_ptr().cast::<f16>(), bits.len(), bits.capacity()) }
 }
 
 /// The rows of one sequence in a batch.

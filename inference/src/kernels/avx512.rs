@@ -20,6 +20,11 @@ impl Isa for Avx512 {
     const BYTES_OFFSET: f32 = -128.0;
 
     #[inline(always)]
+    unsafe fn fetch(p: *const u8) {
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(p.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self::F {
         unsafe { _mm512_set1_ps(x) }
     }

@@ -76,6 +76,8 @@ pub(super) trait Isa: Copy {
     /// What [`Isa::dot_bytes`] is too large by, in units of the sum of the activations.
     const BYTES_OFFSET: f32;
 
+    /// Asks for the memory there, which may be nobody's.
+    unsafe fn fetch(p: *const u8);
     unsafe fn splat(x: f32) -> Self::F;
     unsafe fn load_half(p: *const f16) -> Self::F;
     unsafe fn store(p: *mut f32, x: Self::F);

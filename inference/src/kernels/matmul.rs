@@ -150,6 +150,10 @@ unsafe fn tile<S: Isa, T: Tile, const R: usize>(job: &Job<'_, '_>, panel: usize,
         let mut sums = [S::splat(0.0); R];
         for b in 0..blocks {
             let at = panel * blocks + b;
+            // While these rows are computed, the next panel is on its way. One row takes no longer than its weights do.
+            if R > 2 {
+                fetch::<S, T>(job.weights, at + blocks);
+            }
             let groups = groups::<S, T>(job.weights, at);
             let scale = job.weights.scale.as_ptr().cast::<f16>().add(at * if T::SPLIT { 32 } else { 16 });
             let first = S::load_half(scale);
@@ -190,6 +194,26 @@ unsafe fn tile<S: Isa, T: Tile, const R: usize>(job: &Job<'_, '_>, panel: usize,
             }
         }
         put::<S, R>(job, panel, row, &sums);
+    }
+}
+
+/// Asks for a tile that will be needed soon. One beyond the end does no harm: nothing is read.
+#[inline(always)]
+unsafe fn fetch<S: Isa, T: Tile>(weights: &Weights<'_>, at: usize) {
+    let low = if T::BYTES { 512 } else { 256 };
+    let scales = if T::SPLIT { 64 } else { 32 };
+    // SAFETY: the caller's.
+    unsafe {
+        for line in 0..low / 64 {
+            S::fetch(weights.low.as_ptr().wrapping_add(at * low + line * 64));
+        }
+        for plane in 0..T::HIGH {
+            S::fetch(weights.high.as_ptr().wrapping_add((at * T::HIGH + plane) * 64));
+        }
+        S::fetch(weights.scale.as_ptr().wrapping_add(at * scales));
+        if T::MIN.is_none() {
+            S::fetch(weights.min.as_ptr().wrapping_add(at * 32));
+        }
     }
 }
 

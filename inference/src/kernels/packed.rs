@@ -9,10 +9,10 @@
 //! | scale | 32 or 64 | one f16 a row, or one for each half of the inputs |
 //! | min | 0 or 32 | one f16 a row |
 //!
-//! Rows beyond `n` are zero. The form is kept in a file and mapped, so it must not depend on the machine: little-endian.
+//! Rows beyond `n` are zero. The form is kept in a file, so it must not depend on the machine: little-endian.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use half::f16;
 
@@ -93,28 +93,47 @@ impl Planes {
         self.n.div_ceil(ROWS)
     }
 
-    /// Makes the planes of a file's tensor; `out` has [`Planes::len`] bytes, all zero.
+    /// Makes the planes of a matrix; `out` has [`Planes::len`] bytes, all zero. `read` gives rows of that format from a row
+    /// on, as many as fill its slice; it is called on all threads, for a few rows at a time.
     ///
     /// # Panics
-    /// If `raw` isn't `n` rows of that format, or `out` is too small.
-    pub(crate) fn fill(&self, format: Format, raw: &[u8], out: &mut [u8]) {
+    /// If `out` is too small.
+    pub(crate) fn fill<E: Send + Sync>(
+        &self,
+        format: Format,
+        out: &mut [u8],
+        read: impl Fn(usize, &mut [u8]) -> Result<(), E> + Sync,
+    ) -> Result<(), E> {
         let row_bytes = format.row_bytes(self.k).unwrap_or_default();
-        assert_eq!(raw.len(), self.n * row_bytes, "the tensor's size");
         assert!(out.len() >= self.len() && Kind::of(format) == self.kind, "the planes' size");
-        let blocks = self.k / DEPTH;
         let out = Shared::new(out);
+        let failed = OnceLock::new();
         parallel(self.panels(), |panels| {
+            let mut raw = vec![0; ROWS * row_bytes];
             for panel in panels {
-                for b in 0..blocks {
-                    // SAFETY: each tile is written by the one thread that has its panel.
-                    let mut tile = unsafe { self.tile(&out, panel * blocks + b) };
-                    for lane in 0..ROWS.min(self.n - panel * ROWS) {
-                        let row = &raw[(panel * ROWS + lane) * row_bytes..][..row_bytes];
-                        tile.put(self.kind, format, lane, &format.block(row, b));
-                    }
+                let rows = ROWS.min(self.n - panel * ROWS);
+                let raw = &mut raw[..rows * row_bytes];
+                match read(panel * ROWS, raw) {
+                    // SAFETY: each panel is given to one thread.
+                    Ok(()) => unsafe { self.fill_panel(format, panel, raw, &out) },
+                    Err(error) => return drop(failed.set(error)),
                 }
             }
         });
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// # Safety
+    /// No other thread may have the same panel.
+    unsafe fn fill_panel(&self, format: Format, panel: usize, raw: &[u8], out: &Shared<'_, u8>) {
+        let (blocks, row_bytes) = (self.k / DEPTH, format.row_bytes(self.k).unwrap_or(1));
+        for b in 0..blocks {
+            // SAFETY: the tile is of this panel.
+            let mut tile = unsafe { self.tile(out, panel * blocks + b) };
+            for (lane, row) in raw.chunks_exact(row_bytes).enumerate() {
+                tile.put(self.kind, format, lane, &format.block(row, b));
+            }
+        }
     }
 
     /// # Safety
@@ -165,7 +184,7 @@ impl Tile<'_> {
     }
 }
 
-/// The owner of some bytes: memory, or a mapped file.
+/// The owner of some bytes.
 pub(crate) type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A matrix whose planes lie in someone's bytes.

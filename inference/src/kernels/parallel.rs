@@ -2,12 +2,23 @@
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use candle_core::utils::barrier_pool;
 
 /// Calls `work` with ranges that together are `0..n`, on all threads; returns when all is done.
 pub(super) fn parallel(n: usize, work: impl Fn(Range<usize>) + Sync) {
-    barrier_pool().execute_chunked(n, work);
+    // The pool's lock would be poisoned by a panic, and every later call with it.
+    let panicked = OnceLock::new();
+    barrier_pool().execute_chunked(n, |range| {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| work(range))) {
+            let _ = panicked.set(Mutex::new(panic));
+        }
+    });
+    if let Some(panic) = panicked.into_inner() {
+        resume_unwind(panic.into_inner().unwrap_or_else(PoisonError::into_inner));
+    }
 }
 
 /// The same, on this thread alone where waking the others would cost more: `cost` is in elements touched.
@@ -52,5 +63,26 @@ impl<'a, T> Shared<'a, T> {
         assert!(at + len <= self.len, "a part beyond the end");
         // SAFETY: within the slice, which this borrows mutably; that it doesn't overlap is the caller's.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(at), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn after_a_panic_the_pool_works_as_before() {
+        for _ in 0..3 {
+            let panicked = catch_unwind(|| parallel(100, |range| assert!(!range.contains(&50), "at fifty")));
+            assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "at fifty");
+            let sum = AtomicUsize::new(0);
+            parallel(100, |range| {
+                sum.fetch_add(range.sum(), Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 99 * 100 / 2);
+        }
     }
 }

@@ -31,6 +31,9 @@ impl Isa for Plain {
     const BYTES_OFFSET: f32 = 0.0;
 
     #[inline(always)]
+    unsafe fn fetch(_: *const u8) {}
+
+    #[inline(always)]
     unsafe fn splat(x: f32) -> Self::F {
         [x; 16]
     }

@@ -141,7 +141,7 @@ pub(crate) fn from_config(config: &EngineConfig) -> Result<MockEngine, EngineErr
     };
     Ok(MockEngine::new(MockOptions {
         name: config.name.clone(),
-        context: config.context,
+        context: config.context.unwrap_or(4096),
         queue: config.queue,
         mode: config.mode,
         script,
@@ -176,10 +176,13 @@ impl Engine for MockEngine {
     }
 
     fn pin(&self, _project: &str, _messages: &[ChatMessage]) -> Result<PinId, EngineError> {
+        lock(&self.stats).prefix_entries += 1;
         Ok(PinId(self.last_pin.fetch_add(1, Ordering::Relaxed) + 1))
     }
 
-    fn unpin(&self, _pin: PinId) {}
+    fn unpin(&self, _pin: PinId) {
+        lock(&self.stats).prefix_entries -= 1;
+    }
 
     fn stats(&self) -> EngineStats {
         lock(&self.stats).clone()

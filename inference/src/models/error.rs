@@ -21,10 +21,18 @@ pub enum ModelError {
         "{path} hashes to {actual} instead of {expected}: it is damaged or another file; get it again with `fleet model pull {name}`"
     )]
     WrongHash { name: String, path: PathBuf, expected: String, actual: String },
-    #[error("{path} (SHA-256 {sha256}) is no model of the catalogue")]
-    Unrecognised { path: PathBuf, sha256: String },
-    #[error("model {name} can't be fetched from a package index: the catalogue names none; give a file")]
+    #[error("no engine could run {path}: {why}")]
+    Unusable { path: PathBuf, why: String },
+    #[error("the catalogue doesn't name such a source of model {name}; give a file or an address")]
     NoSource { name: String },
+    #[error("none of the sources of model {name} works:\n  {why}")]
+    NoneWorks { name: String, why: String },
+    #[error("{url} can't be fetched: {why}; what is here already isn't fetched again")]
+    Fetch { url: String, why: String },
+    #[error("model {name} is known already, as another file; give it another name")]
+    NameTaken { name: String },
+    #[error("{name:?} can't be a model's name: letters, digits and `-._`, beginning with a letter or digit")]
+    BadName { name: String },
     #[error("the download of {package}=={version} failed: {why}")]
     Download { package: String, version: String, why: String },
     #[error("{path} does not hold the expected part of the model: {why}; it was removed, run the same command again")]

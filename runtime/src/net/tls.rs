@@ -18,6 +18,12 @@ use super::token::JoinToken;
 use super::verifier::{Plainly, ServerCheck, carried};
 use crate::id::NodeId;
 
+/// Makes the cluster's crypto provider that of the whole process, for libraries that ask for one. Once is enough; whoever
+/// came first stays.
+pub fn install_crypto() {
+    let _ = Arc::unwrap_or_clone(provider()).install_default();
+}
+
 /// A listener's settings.
 pub(super) struct ServerTls {
     /// For who has no certificate; absent where the join plane isn't served.
