@@ -102,6 +102,11 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "FLT-A500", format!("the node failed: {why}"), "see fleetd's log")
     }
 
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &str {
+        &self.remedy
+    }
+
     /// The status that it is answered with.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -110,12 +115,14 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let body = ErrorBody { code: self.code.to_owned(), message: self.message, remedy: self.remedy };
+        let body = ErrorBody { code: self.code.to_owned(), message: self.message.clone(), remedy: self.remedy.clone() };
         let mut response = (self.status, Json(body)).into_response();
         if self.status == StatusCode::UNAUTHORIZED {
             let value = axum::http::HeaderValue::from_static("Bearer realm=\"fleet\"");
             response.headers_mut().insert(axum::http::header::WWW_AUTHENTICATE, value);
         }
+        // For whoever has to say the same in another protocol's words.
+        response.extensions_mut().insert(self);
         response
     }
 }

@@ -11,7 +11,9 @@ use fleet_runtime::auth::AccessLevel::{self, Operator, Po, Viewer};
 
 use crate::server::within_deadline;
 use crate::state::{MAX_JSON_BYTES, Shared};
-use crate::{access, approvals, auth, blobs, cluster, events, explain, jobs, metrics, node, results, timeline};
+use crate::{
+    access, approvals, auth, blobs, cluster, engines, events, explain, jobs, metrics, node, openai, results, timeline,
+};
 
 /// What can be asked, and what is answered, for programs: OpenAPI 3.1.
 pub const OPENAPI: &str = include_str!("../openapi.json");
@@ -63,6 +65,11 @@ fn quick() -> Routes {
         .get("/api/v1/approvals", Viewer, approvals::list)
         .post("/api/v1/approvals/{id}", Po, approvals::decide)
         .get("/api/v1/node", Viewer, node::info)
+        .get("/api/v1/engines", Viewer, engines::list)
+        .post("/api/v1/engines/{name}/drain", Operator, engines::drain)
+        .post("/api/v1/engines/{name}/resume", Operator, engines::resume)
+        .get("/v1/models", Viewer, openai::list)
+        .get("/v1/models/{id}", Viewer, openai::show)
         .get("/api/v1/nodes", Viewer, cluster::nodes)
         .post("/api/v1/nodes/invitations", Po, cluster::invite)
         .get("/api/v1/nodes/{name}", Viewer, cluster::explain_node)
@@ -77,11 +84,11 @@ fn quick() -> Routes {
 
 /// Those whose length has no bound of its own.
 fn long() -> Routes {
-    Routes::default().post("/api/v1/blobs", Operator, blobs::put).get(
-        "/api/v1/jobs/{id}/events",
-        Viewer,
-        events::follow,
-    )
+    Routes::default()
+        .post("/api/v1/blobs", Operator, blobs::put)
+        .get("/api/v1/jobs/{id}/events", Viewer, events::follow)
+        .post("/v1/chat/completions", Operator, openai::complete)
+        .post("/v1/embeddings", Operator, openai::embed)
 }
 
 #[derive(Default)]

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::error::ApiError;
 use crate::state::{ApiState, REQUEST_DEADLINE, Shared};
 use crate::wire::TRACEPARENT;
-use crate::{auth, node, origin, routes};
+use crate::{auth, node, openai, origin, routes};
 
 /// Serves until `shutdown` resolves; then takes no more requests, ends the streams and lets the rest finish.
 pub async fn serve(
@@ -45,6 +45,7 @@ fn router(shared: Shared) -> Router {
         .fallback(no_such_path)
         .layer(from_fn_with_state(shared.node.hosts.clone(), origin::check_origin))
         .layer(from_fn_with_state(shared.clone(), within_bound))
+        .layer(from_fn(openai::in_its_words))
         .layer(from_fn(within_trace))
         .with_state(shared)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fleet_actors::gate::Approvals;
+use fleet_inference::EngineRouter;
 use fleet_runtime::blob::Blobs;
 use fleet_runtime::cluster::ClusterNode;
 use fleet_runtime::job::Jobs;
@@ -25,6 +26,8 @@ pub struct ApiOptions {
     pub max_requests: usize,
     /// Followers of job streams at once. Each holds a connection. Default 64.
     pub max_followers: usize,
+    /// Completions and embeddings under `/v1` at once, streams among them; more are told to try again. Default 256.
+    pub max_completions: usize,
     /// Whether `/metrics` is shown to whoever asks from an allowed host, without a token. Names of nodes, tools and engines
     /// are on it, nothing of what jobs are about. Default false: it needs a token of level viewer.
     pub metrics_without_token: bool,
@@ -32,7 +35,7 @@ pub struct ApiOptions {
 
 impl Default for ApiOptions {
     fn default() -> Self {
-        Self { max_requests: 256, max_followers: 64, metrics_without_token: false }
+        Self { max_requests: 256, max_followers: 64, max_completions: 256, metrics_without_token: false }
     }
 }
 
@@ -73,6 +76,8 @@ pub struct ApiState {
     pub hosts: HostNames,
     /// Whether this is the node that keeps the journal, and so the one that shows figures of the whole cluster.
     pub keeps_journal: bool,
+    /// The engines that clients may ask.
+    pub engines: EngineRouter,
     /// Adds to `/metrics` what only the node's composition knows.
     pub figures: Figures,
     /// Removes what the node keeps of a job outside the journal and the blobs.
@@ -87,6 +92,7 @@ pub(crate) struct Shared {
     pub node: ApiState,
     pub requests: Arc<Semaphore>,
     pub followers: Arc<Semaphore>,
+    pub completions: Arc<Semaphore>,
     pub closing: watch::Receiver<bool>,
     pub tally: Arc<Mutex<Tally>>,
 }
@@ -96,6 +102,7 @@ impl Shared {
         Self {
             requests: Arc::new(Semaphore::new(node.options.max_requests)),
             followers: Arc::new(Semaphore::new(node.options.max_followers)),
+            completions: Arc::new(Semaphore::new(node.options.max_completions)),
             tally: Arc::new(Mutex::new(Tally::after(*node.journal.committed().borrow()))),
             node,
             closing,

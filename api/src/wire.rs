@@ -3,6 +3,7 @@
 //! Additive only: a field is never renamed or taken away, a new one has a default.
 
 use fleet_actors::gate::Approval;
+use fleet_inference::{EngineInfo, EngineState, EngineStats};
 use fleet_runtime::auth::AccessLevel;
 use fleet_runtime::cluster::ActorExplanation;
 use fleet_runtime::job::JobRecord;
@@ -125,12 +126,81 @@ pub struct EngineView {
     pub name: String,
     /// The model that it runs.
     pub model: String,
-    /// How: `candle`, `mock`.
+    /// How: `candle`, `openai`, `embedding`, `mock`.
     pub kind: String,
     /// Whether what it says is invented for tests.
     pub mock: bool,
     /// How many tokens it can look at.
     pub context: u32,
+}
+
+/// `?node=NODE` of what is done to engines; without it, to those of all nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OnNode {
+    /// The node's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+/// One of `GET /api/v1/engines`: what an engine is and what it has done since it started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineStatus {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The node that has it.
+    #[serde(default)]
+    pub node: String,
+    /// The model that it runs; empty where it doesn't answer.
+    pub model: String,
+    /// How: `candle`, `openai`, `embedding`, `mock`; empty where it doesn't answer.
+    pub kind: String,
+    /// Whether what it says is invented for tests.
+    pub mock: bool,
+    /// How many tokens it can look at; 0 while that isn't known.
+    pub context: u32,
+    /// `ready`, `loading`, `draining`, `failed` or `unreachable`.
+    pub state: String,
+    /// Why it has failed or can't be reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Requests that wait, requests that are decoded now, tokens, and what its prefix cache holds.
+    pub stats: EngineStats,
+}
+
+impl EngineStatus {
+    pub(crate) fn new(node: String, info: EngineInfo, stats: EngineStats) -> Self {
+        let (state, why) = match info.state {
+            EngineState::Ready => ("ready", None),
+            EngineState::Loading => ("loading", None),
+            EngineState::Draining => ("draining", None),
+            EngineState::Failed { why } => ("failed", Some(why)),
+        };
+        Self {
+            name: info.name,
+            node,
+            model: info.model,
+            kind: info.kind.as_str().to_owned(),
+            mock: info.mock,
+            context: info.context,
+            state: state.to_owned(),
+            why,
+            stats,
+        }
+    }
+
+    pub(crate) fn unreachable(name: String, node: String, why: &str) -> Self {
+        Self {
+            name,
+            node,
+            model: String::new(),
+            kind: String::new(),
+            mock: false,
+            context: 0,
+            state: "unreachable".to_owned(),
+            why: Some(why.to_owned()),
+            stats: EngineStats::default(),
+        }
+    }
 }
 
 /// Answer of `POST /api/v1/nodes/invitations`: what another node joins by.

@@ -2,33 +2,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod world;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use fleet_actors::gate::Approvals;
-use fleet_api::wire::{AccessGrant, AccessRecord, AccessState, BlobStored, JobExplanation, NodeInfo, Readiness};
-use fleet_api::{Access, ApiOptions, ApiState, ErrorBody, HostNames, Route};
+use fleet_api::wire::{AccessGrant, AccessRecord, AccessState, BlobStored, JobExplanation, Readiness};
+use fleet_api::{ApiOptions, ErrorBody, Route};
+use fleet_inference::{EngineRouter, Wanted, only};
 use fleet_runtime::actor::System;
-use fleet_runtime::auth::{AccessLevel, Principal};
-use fleet_runtime::job::{
-    JobContext, JobError, JobKind, JobOutcome, JobRecord, JobState, Jobs, JobsOptions, JobsPorts,
-};
+use fleet_runtime::auth::AccessLevel;
+use fleet_runtime::job::{JobContext, JobError, JobKind, JobOutcome, JobRecord, JobState};
 use fleet_runtime::progress::{Progress, ProgressBus};
-use fleet_runtime::{
-    Author, BlobOptions, BlobStore, Blobs, Incarnation, JournalOptions, NewEvent, NoSecrets, NodeId, SqliteJournal,
-    Timestamp, TraceContext, TraceId,
-};
+use fleet_runtime::{Author, Incarnation, NewEvent, NodeId, TraceContext, TraceId};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
+use world::{OPERATOR, PO, VIEWER, World};
 
-const PO: &str = "token-of-the-product-owner-0123456789";
-const OPERATOR: &str = "token-of-an-operator-who-submits-0123";
-const VIEWER: &str = "token-of-a-viewer-who-only-looks-0123";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Records as many steps as its spec says; between them it waits to be let on, if asked to.
@@ -83,54 +78,25 @@ impl TestNode {
 
     async fn with(options: ApiOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let (journal, _) = SqliteJournal::open(&dir.path().join("journal"), &JournalOptions::default()).unwrap();
-        let journal = Arc::new(journal);
-        let limit = BlobOptions { max_bytes: "64KiB".parse().unwrap() };
-        let blobs = Blobs::alone(BlobStore::open(&dir.path().join("blobs"), limit).unwrap()).await.unwrap();
-        // No job is there yet that would need one: from now on what nobody holds is removed.
-        blobs.retain_only(Vec::new());
         let system = System::start(NodeId::new_random(), Incarnation(1)).await.unwrap();
         let (progress, go_on) = (ProgressBus::new(), Arc::new(Notify::new()));
-        let ports = JobsPorts {
-            journal: journal.clone(),
-            redactor: Arc::new(NoSecrets),
-            blobs: blobs.clone(),
-            progress: progress.clone(),
-        };
-        let kind = Arc::new(Steps { go_on: go_on.clone() });
-        let jobs = Jobs::start(&system, JobsOptions::default(), vec![kind], ports).await.unwrap();
         let (ready, readiness) = watch::channel(Readiness { ready: true, waiting_for: vec![] });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let person = |name: &str, level| Principal { name: name.into(), level };
-        let state = ApiState {
-            jobs,
-            journal: journal.clone(),
-            blobs,
+        let world = World {
+            system: system.clone(),
+            kinds: vec![Arc::new(Steps { go_on: go_on.clone() })],
             progress: progress.clone(),
-            approvals: Approvals::start(&system, journal.clone()).await.unwrap(),
-            cluster: None,
-            node: Arc::new(info(&url)),
             readiness,
-            access: Access::start(
-                journal,
-                Arc::new(NoSecrets),
-                vec![
-                    (PO.into(), person("anna", AccessLevel::Po)),
-                    (OPERATOR.into(), person("olga", AccessLevel::Operator)),
-                    (VIEWER.into(), person("vera", AccessLevel::Viewer)),
-                ],
-            ),
-            keeps_journal: true,
-            figures: Arc::new(|_| {}),
-            hosts: HostNames::default(),
-            forget: Arc::new(|_| {}),
+            engines: EngineRouter::new(only(Vec::new()), Wanted::Called(String::new())),
             options,
         };
+        let state = world.state(dir.path(), &url).await;
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(fleet_api::serve(listener, state, async {
             let _ = stopped.await;
         }));
+        fleet_runtime::net::install_crypto();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self { url, http, go_on, progress, ready, system, stop: Some(stop), served, _dir: dir }
     }
@@ -161,18 +127,6 @@ impl TestNode {
             request = request.header("Last-Event-ID", after.to_string());
         }
         Follower::new(request.send().await.unwrap())
-    }
-}
-
-fn info(url: &str) -> NodeInfo {
-    NodeInfo {
-        name: "test".into(),
-        version: "0".into(),
-        listen: url.into(),
-        state_dir: String::new(),
-        started_at: Timestamp::now(),
-        engines: vec![],
-        sandbox: String::new(),
     }
 }
 
