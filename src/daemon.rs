@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use fleet_runtime::net::JoinToken;
+use futures::FutureExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +44,12 @@ struct Args {
     /// Where other nodes reach this one; goes before the configuration. Port 0 takes a free one and keeps it.
     #[arg(long, value_name = "ADDR")]
     cluster_listen: Option<SocketAddr>,
+    /// Be the worker of that GPU, for a node that is the parent of this process.
+    #[arg(long, hide = true, value_name = "UUID", requires = "gpu_engines")]
+    gpu_worker: Option<String>,
+    /// The engines of the configuration that the worker runs.
+    #[arg(long, hide = true, value_name = "NAME", value_delimiter = ',', requires = "gpu_worker")]
+    gpu_engines: Vec<String>,
     /// Read the configuration, say what is wrong with it, and start nothing.
     #[arg(long)]
     check: bool,
@@ -98,6 +105,9 @@ fn configure(args: &Args) -> anyhow::Result<Config> {
         // Nobody has to know where a member listens, and there may be several on one machine.
         config.cluster.listen.set_port(0);
     }
+    if let Some(gpu) = &args.gpu_worker {
+        config = config.into_worker(gpu.clone(), &args.gpu_engines);
+    }
     config.check(path)?;
     Ok(config)
 }
@@ -122,7 +132,8 @@ fn join(args: &Args) -> anyhow::Result<Option<Join>> {
 
 async fn serve(config: Config, state: StateDir, mut join: Option<Join>) -> anyhow::Result<()> {
     // Before anything is started: a signal in between must not be lost.
-    let mut stop = std::pin::pin!(stop_signal()?);
+    let (signal, parent) = (stop_signal()?, parent_gone(config.worker_of.is_some()));
+    let mut stop = std::pin::pin!(futures::future::select(Box::pin(signal), Box::pin(parent)).map(drop));
     loop {
         let node = Node::start(config.clone(), state.clone(), join.take()).await?;
         for line in node.banner() {
@@ -147,6 +158,16 @@ fn stop_signal() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// Resolves when the parent of a worker is gone or lets it end: then its standard input ends. Never for another node.
+async fn parent_gone(worker: bool) {
+    use tokio::io::AsyncReadExt;
+    if !worker {
+        return std::future::pending().await;
+    }
+    let (mut input, mut nothing) = (tokio::io::stdin(), [0; 64]);
+    while input.read(&mut nothing).await.is_ok_and(|n| n > 0) {}
 }
 
 /// Put before the filter, so that it can overrule it.

@@ -6,12 +6,15 @@
 
 mod engines;
 mod figures;
+mod gpus;
 mod join;
 mod owner;
 mod parts;
+mod reach;
 mod relay;
 mod storage;
 mod welcome;
+mod worker;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -21,6 +24,7 @@ use anyhow::Context;
 use fleet_api::{Access, ApiState, HostNames};
 use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::cluster::{RunningNode, Standing};
+use fleet_runtime::probe::Gpu;
 use fleet_tools::sandbox::{Sandbox, SandboxOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -28,11 +32,13 @@ use tokio::sync::watch;
 use crate::config::{Config, NodeOptions};
 use crate::state::{StateDir, StateLock, create_private};
 use engines::Loading;
+use gpus::Division;
 pub use join::Join;
 use join::Part;
 use parts::Parts;
 use relay::Relay;
 use storage::{Janitor, Storage};
+use worker::{Workers, Workshop};
 
 /// How long requests that are being served may take to end when the node stops.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -45,6 +51,7 @@ pub struct Node {
     loading: Loading,
     janitor: Janitor,
     relay: Option<Relay>,
+    workers: Workers,
     banner: Vec<String>,
     // Last: whoever waits for this directory may have it only when all of the above is gone.
     lock: StateLock,
@@ -69,17 +76,28 @@ impl Node {
         let control = part.is_control();
         let listener = bind(&config, control).await?;
         let sandbox = sandbox(&config.sandbox, &state).await?;
-        let engines = engines::build(&config.inference, control)?;
+        let gpus = config.cluster.gpus.probe().context("FLT-N016: [cluster] gpus")?.gpus();
+        let (division, workshop) = divide(&config, &gpus, control)?;
+        let engines = engines::build(&division.own, config.inference.allow_mock)?;
         let name = join::name(&config, &part, &state)?;
         let storage = match control {
             true => Some(Storage::open(&config, &state)?),
             false => None,
         };
-        let gpus = config.cluster.gpus.probe().context("FLT-N016: [cluster] gpus")?.gpus();
+        let gpus = offered(gpus, &config, &division);
         let offers = config.cluster.offers(engines.iter().map(|engine| engine.info().name), &gpus);
         let kept = storage.as_ref().map(Storage::for_cluster);
         let running = join::launch(&config, part, name.clone(), &state, offers, kept).await?;
-        let parts = Parts { config: &config, state: &state, name: name.as_str(), sandbox: &sandbox, engines: &engines };
+        let parts = Parts {
+            config: &config,
+            state: &state,
+            name: name.as_str(),
+            sandbox: &sandbox,
+            engines: &engines,
+            workers: &division.workers,
+            workshop: workshop.map(|workshop| Workshop { node: name.to_string(), ..workshop }),
+            first: division.first.as_deref(),
+        };
         let built = match storage {
             Some(storage) => parts.of_control(&running, storage).await,
             None => parts.of_member(&running).await,
@@ -107,6 +125,7 @@ impl Node {
             readiness: loading.readiness(),
             access,
             keeps_journal: control,
+            engines: built.engines,
             figures,
             hosts: HostNames::default(),
             forget: storage::forget_base(built.bases.clone()),
@@ -114,7 +133,7 @@ impl Node {
         };
         let janitor =
             Janitor::start(built.bases, built.jobs, control.then(|| (api.journal.clone(), api.blobs.clone())));
-        Ok(Self { listener, api, running, loading, janitor, relay: built.relay, banner, lock })
+        Ok(Self { listener, api, running, loading, janitor, relay: built.relay, workers: built.workers, banner, lock })
     }
 
     /// What to say to whoever started the node.
@@ -125,7 +144,7 @@ impl Node {
     /// Serves until `stop` resolves or the node can't go on; then ends in good order: no more requests, runs are broken
     /// off softly (they go on at the next start), the journal is closed.
     pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<Ended> {
-        let Self { listener, api, running, loading, janitor, relay, banner: _, lock } = self;
+        let Self { listener, api, running, loading, janitor, relay, workers, banner: _, lock } = self;
         let (end, ended) = watch::channel(());
         let mut served = tokio::spawn(fleet_api::serve(listener, api, closed(ended)));
         let outcome = tokio::select! {
@@ -146,10 +165,32 @@ impl Node {
             served.abort();
         }
         drop((janitor, relay));
+        workers.stop().await;
         running.shutdown().await;
         drop(lock);
         outcome
     }
+}
+
+/// Which engines this process has, and how the others are started.
+fn divide(config: &Config, gpus: &[Gpu], control: bool) -> anyhow::Result<(Division, Option<Workshop>)> {
+    let engines = config.inference.engines(control);
+    if config.worker_of.is_some() {
+        return Ok((Division::of_worker(engines), None));
+    }
+    let program = gpus::worker_program(&config.inference)?;
+    let division = gpus::divide(engines, gpus, program.as_deref())?;
+    let workshop = |program| Workshop { program, config: config.file.clone(), node: String::new() };
+    Ok((division, program.map(workshop)))
+}
+
+/// A worker offers its GPU; a node those that have no worker.
+fn offered(gpus: Vec<Gpu>, config: &Config, division: &Division) -> Vec<Gpu> {
+    let mine = |gpu: &Gpu| match &config.worker_of {
+        Some(uuid) => gpu.uuid == *uuid,
+        None => !division.workers.iter().any(|worker| worker.gpu == gpu.uuid),
+    };
+    gpus.into_iter().filter(mine).collect()
 }
 
 /// Resolves when nothing of this life of the node may go on, with the reason.

@@ -14,6 +14,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Why the state directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -113,21 +114,25 @@ impl StateDir {
             .mode(0o600)
             .open(&path)
             .map_err(|e| failed("can't open", e))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(self.in_use(&mut file)),
-            Err(TryLockError::Error(e)) => return Err(failed("can't lock", e)),
+        let patience = Instant::now() + LEFT_BEHIND;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // A process that died a moment ago may have left a child that hasn't begun yet and holds the lock so long.
+                Err(TryLockError::WouldBlock) if !owner_lives(&mut file) && Instant::now() < patience => {
+                    std::thread::sleep(AGAIN);
+                }
+                Err(TryLockError::WouldBlock) => return Err(self.in_use(&mut file)),
+                Err(TryLockError::Error(e)) => return Err(failed("can't lock", e)),
+            }
         }
         write_pid(&mut file).map_err(|e| failed("can't write", e))?;
         Ok(StateLock { _file: file })
     }
 
     fn in_use(&self, file: &mut File) -> StateError {
-        let mut pid = String::new();
-        // Best effort: a lock whose owner hasn't written its pid yet is still a lock.
-        let _ = file.take(32).read_to_string(&mut pid);
-        let pid = pid.trim();
-        StateError::InUse { pid: if pid.is_empty() { "unknown" } else { pid }.to_owned(), path: self.0.clone() }
+        let pid = owner(file);
+        StateError::InUse { pid: if pid.is_empty() { "unknown".to_owned() } else { pid }, path: self.0.clone() }
     }
 
     /// The node's token: made at the first start, the same ever after.
@@ -138,6 +143,29 @@ impl StateDir {
             other => other,
         }
     }
+}
+
+/// How long a lock whose owner is dead is waited for, and how often it is tried.
+const LEFT_BEHIND: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// Who wrote its pid into a lock file. Best effort: a lock whose owner hasn't written it yet is still a lock.
+fn owner(file: &mut File) -> String {
+    let mut pid = String::new();
+    let _ = file.rewind();
+    let _ = file.take(32).read_to_string(&mut pid);
+    pid.trim().to_owned()
+}
+
+/// False only if it is known to be dead.
+fn owner_lives(file: &mut File) -> bool {
+    let pid = owner(file);
+    if pid.is_empty() || pid.parse::<u32>().is_err() {
+        return true;
+    }
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Its state stands behind the name, which is in brackets; Z and X are dead.
+    status.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
 }
 
 /// Makes a directory and its parents, readable by the owner only.

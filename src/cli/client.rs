@@ -9,8 +9,8 @@ use bytes::{Bytes, BytesMut};
 use fleet_actors::gate::Approval;
 use fleet_api::ErrorBody;
 use fleet_api::wire::{
-    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, IDEMPOTENCY_KEY, Invitation,
-    JobExplanation, NodeInfo, StopBody, SubmitBody, Verdict,
+    AccessBody, AccessGrant, AccessRecord, BASE_COMMIT, BlobStored, DecisionBody, EngineStatus, IDEMPOTENCY_KEY,
+    Invitation, JobExplanation, NodeInfo, OnNode, StopBody, SubmitBody, Verdict,
 };
 use fleet_runtime::cluster::{ActorExplanation, ActorFilter, ActorRecord, NodeExplanation, NodeRecord};
 use fleet_runtime::job::JobRecord;
@@ -193,6 +193,23 @@ impl Client {
         self.post(&format!("/approvals/{}", part(id)), &body).await
     }
 
+    /// The engines that the node can reach.
+    pub async fn engines(&self) -> Result<Vec<EngineStatus>, Failure> {
+        self.get("/engines").await
+    }
+
+    /// Has engines take no further requests, or take them again.
+    pub async fn drain_engine(
+        &self,
+        engine: &str,
+        node: Option<&str>,
+        drain: bool,
+    ) -> Result<Vec<EngineStatus>, Failure> {
+        let path = format!("/engines/{}/{}", part(engine), if drain { "drain" } else { "resume" });
+        let on = OnNode { node: node.map(str::to_owned) };
+        self.ask(self.request(Method::POST, &path).query(&on)).await
+    }
+
     /// The nodes of the cluster.
     pub async fn nodes(&self) -> Result<Vec<NodeRecord>, Failure> {
         self.get("/nodes").await
@@ -294,6 +311,7 @@ fn local(what: &str, path: &Path, error: &std::io::Error) -> Failure {
 }
 
 fn http() -> Result<reqwest::Client, Failure> {
+    fleet_runtime::net::install_crypto();
     reqwest::Client::builder()
         .connect_timeout(CONNECT)
         // The token goes to the address that was named, not where something on the way sends it.

@@ -9,15 +9,18 @@ mod approval;
 pub mod args;
 mod client;
 mod completion;
+mod engine;
 pub mod exit;
 mod explain;
 pub mod failure;
 mod finish;
 mod follow;
 mod gate;
+mod gpu;
 mod job;
 mod live;
 mod model;
+mod model_bench;
 mod node;
 mod sandbox;
 mod status;
@@ -71,8 +74,10 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Status => status::run(global, terminal).await,
         Command::Node(command) => node::run(global, terminal, command).await,
         Command::Actor(command) => actor::run(global, terminal, command).await,
+        Command::Engine(command) => engine::run(global, terminal, command).await,
         Command::Timeline { job } => timeline::run(global, terminal, job.as_deref()).await,
         Command::Access(command) => access::run(global, terminal, command).await,
+        Command::Gpu(command) => gpu::run(terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),

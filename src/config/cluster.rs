@@ -85,14 +85,15 @@ pub fn run_demand(cpus: f64, memory: ByteSize) -> Demand {
     Demand { request, strategy: fleet_runtime::placement::Strategy::Spread, ..Demand::default() }
 }
 
-/// Where an engine of that name can be.
-pub fn engine_demand(engine: &str) -> Demand {
-    let custom = [(engine_resource(engine), 1000)].into();
-    Demand { request: Request { custom, ..Request::default() }, ..Demand::default() }
+/// The engine that a node offers by a resource of this name.
+pub fn engine_of_resource(resource: &str) -> Option<&str> {
+    resource.strip_prefix(ENGINE)
 }
 
+const ENGINE: &str = "engine.";
+
 fn engine_resource(name: &str) -> String {
-    format!("engine.{name}")
+    format!("{ENGINE}{name}")
 }
 
 /// Thousandths; what isn't a sensible number is nothing, which [`super::Config::check`] has refused before.

@@ -14,12 +14,12 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use fleet_actors::options::{AgentOptions, ApprovalOptions, CouncilOptions, RunOptions, TeamOptions};
 use fleet_api::ApiOptions;
-use fleet_inference::EngineConfig;
+use fleet_inference::{EngineConfig, EngineDevice};
 use fleet_runtime::{BlobOptions, BlobsOptions, JournalOptions};
 use fleet_tools::sandbox::SandboxOptions;
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{ClusterConfig, engine_demand, run_demand};
+pub use cluster::{ClusterConfig, engine_of_resource, run_demand};
 pub use error::{ConfigError, Fault};
 
 /// Everything that can be set about a node.
@@ -52,6 +52,12 @@ pub struct Config {
     pub runs: RunOptions,
     /// The log on stderr.
     pub log: LogOptions,
+    /// The file that it was read from.
+    #[serde(skip)]
+    pub file: Option<PathBuf>,
+    /// The GPU whose worker this process is; its parent says so by a flag.
+    #[serde(skip)]
+    pub worker_of: Option<String>,
 }
 
 /// `[node]`
@@ -133,6 +139,9 @@ impl BlobsConfig {
 pub struct InferenceOptions {
     /// Whether an engine that invents its replies from a script may be started. For tests and demonstrations only. Default false.
     pub allow_mock: bool,
+    /// The program that engines on GPUs live in, one process for each GPU: a `fleetd` that was built by `make cuda`. Relative to
+    /// the file. Default: `fleetd-cuda` beside fleetd.
+    pub gpu_worker: Option<PathBuf>,
     /// The engines, one table `[[inference.engine]]` each; the first one serves the agents of this node. Without any, the
     /// control node has one with the default model, and other nodes use the engines of the cluster.
     pub engine: Option<Vec<EngineConfig>>,
@@ -179,13 +188,14 @@ impl Config {
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         let mut config = Self::parse(&text, path)?;
         config.place_beside(path.parent().unwrap_or(Path::new("")));
+        config.file = Some(path.to_owned());
         Ok(config)
     }
 
     /// Relative paths mean "beside the configuration", wherever the node is started from.
     fn place_beside(&mut self, dir: &Path) {
         let scripts = self.inference.engine.iter_mut().flatten().filter_map(|engine| engine.script.as_mut());
-        for path in scripts.chain(self.node.state_dir.as_mut()) {
+        for path in scripts.chain(self.node.state_dir.as_mut()).chain(self.inference.gpu_worker.as_mut()) {
             *path = dir.join(&*path);
         }
     }
@@ -196,6 +206,27 @@ impl Config {
             toml::from_str(text).map_err(|e| ConfigError::Wrong(Box::new(Fault::new(path, text, &e))))?;
         config.check(path)?;
         Ok(config)
+    }
+
+    /// What is left for the worker process of a GPU: those engines on it, and no room for anything else.
+    pub fn into_worker(mut self, gpu: String, engines: &[String]) -> Self {
+        let named = |engine: &EngineConfig| engines.contains(&engine.name);
+        let mut own: Vec<EngineConfig> = self.inference.engines(true).into_iter().filter(named).collect();
+        let sharers = u32::try_from(own.len()).unwrap_or(u32::MAX);
+        for engine in &mut own {
+            engine.device = EngineDevice::Cuda(gpu.clone());
+            engine.gpu_sharers = sharers;
+        }
+        self.inference.engine = Some(own);
+        let ClusterConfig { gpus, labels, forget_after, limits, .. } = self.cluster;
+        let listen = SocketAddr::new(self.cluster.listen.ip(), 0);
+        let (cpus, memory) = (Some(0.0), Some(ByteSize::b(0)));
+        let none = ClusterConfig::default();
+        self.cluster = ClusterConfig { listen, cpus, memory, gpus, labels, forget_after, limits, ..none };
+        // What its parent's sandboxes have left there is not the worker's to sweep.
+        self.sandbox.state_dir = None;
+        self.worker_of = Some(gpu);
+        self
     }
 
     /// What the team of agents is to keep to.

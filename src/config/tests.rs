@@ -54,6 +54,22 @@ fn the_page_on_clusters_names_every_limit() {
 }
 
 #[test]
+fn a_gpu_worker_has_its_engines_on_its_gpu_and_room_for_nothing_else() {
+    let text = "[cluster]\ncpus = 8.0\ncustom = { licences = 3.0 }\nlabels = { zone = \"a\" }\n\
+                [[inference.engine]]\nname = \"a\"\n[[inference.engine]]\nname = \"b\"\ndevice = \"cpu\"\n\
+                [[inference.engine]]\nname = \"c\"\n";
+    let config = Config::parse(text, Path::new("cluster.toml")).unwrap();
+    let worker = config.into_worker("GPU-1".into(), &["a".into(), "c".into()]);
+    let engines = worker.inference.engines(false);
+    let shown: Vec<_> =
+        engines.iter().map(|e| (e.name.as_str(), String::from(e.device.clone()), e.gpu_sharers)).collect();
+    assert_eq!(shown, [("a", "cuda:GPU-1".to_owned(), 2), ("c", "cuda:GPU-1".to_owned(), 2)]);
+    let offers = worker.cluster.offers(std::iter::empty(), &[]);
+    assert_eq!((offers.amounts.cpu_milli, offers.amounts.memory_bytes, offers.amounts.custom.len()), (0, 0, 0));
+    assert_eq!(offers.labels["zone"], "a");
+}
+
+#[test]
 fn an_unknown_key_is_placed_and_the_nearest_one_offered() {
     insta::assert_snapshot!(refused("[node]\nname = \"a\"\n\n[jobs]\nmax_runing = 2\n"), @r#"
     FLT-K002: cluster.toml:5:1: unknown key `max_runing` in [jobs]

@@ -6,23 +6,24 @@ use std::time::Duration;
 use anyhow::Context;
 use fleet_api::wire::Readiness;
 use fleet_inference::models::ModelStore;
-use fleet_inference::{Engine, EngineState, build_engine};
+use fleet_inference::{Engine, EngineConfig, EngineInfo, EngineKind, EngineState, build_engine};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-
-use crate::config::InferenceOptions;
 
 /// How often a loading engine is looked at.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// How often one that is ready is.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Makes the configured engines; what is wrong with a configuration or missing is an error here.
-pub(super) fn build(options: &InferenceOptions, control: bool) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+pub(super) fn build(engines: &[EngineConfig], allow_mock: bool) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
     let store = ModelStore::of_user()?;
-    let build = |config| {
-        build_engine(config, options.allow_mock, &store)
+    let build = |config: &EngineConfig| {
+        build_engine(config, allow_mock, &store)
             .with_context(|| format!("FLT-N006: engine {:?} can't be started", config.name))
     };
-    options.engines(control).iter().map(build).collect()
+    engines.iter().map(build).collect()
 }
 
 /// Watches engines until they are loaded. Ends with its owner.
@@ -38,6 +39,7 @@ impl Loading {
         let (ready, readiness) = watch::channel(look(&engines));
         let (fail, failed) = watch::channel(None);
         let task = tokio::spawn(async move {
+            let mut told = false;
             loop {
                 if let Some(why) = failure(&engines) {
                     fail.send_replace(Some(why));
@@ -46,13 +48,13 @@ impl Loading {
                 let done = now.ready;
                 ready.send_if_modified(|was| std::mem::replace(was, now.clone()) != now);
                 if done {
-                    if !engines.is_empty() {
+                    if !told && !engines.is_empty() {
                         tracing::info!("the engines are ready");
                     }
-                    // An engine may still fail later, but then it says so to whoever asks it.
-                    std::future::pending::<()>().await;
+                    told = true;
                 }
-                tokio::time::sleep(LOOK).await;
+                // An engine may be lost later, as after a fault on its GPU.
+                tokio::time::sleep(if done { LOOK_AGAIN } else { LOOK }).await;
             }
         });
         Self { readiness, failed, task }
@@ -81,7 +83,10 @@ impl Drop for Loading {
 
 fn look(engines: &[Arc<dyn Engine>]) -> Readiness {
     let waits = engines.iter().map(|engine| engine.info()).filter_map(|info| match info.state {
-        EngineState::Ready => None,
+        EngineState::Ready | EngineState::Draining => None,
+        EngineState::Loading if info.kind == EngineKind::OpenAi => {
+            Some(format!("engine {}: its server isn't there yet", info.name))
+        }
         EngineState::Loading => Some(format!("engine {}: {} is being loaded", info.name, info.model)),
         EngineState::Failed { why } => Some(format!("engine {}: {why}", info.name)),
     });
@@ -89,12 +94,23 @@ fn look(engines: &[Arc<dyn Engine>]) -> Readiness {
     Readiness { ready: waiting_for.is_empty(), waiting_for }
 }
 
+fn failed(info: &EngineInfo, why: &str) -> String {
+    let EngineInfo { name, model, .. } = info;
+    match info.kind {
+        EngineKind::OpenAi => {
+            format!(
+                "FLT-N007: engine {name} can't use its server: {why}\n  next: correct its table [[inference.engine]]"
+            )
+        }
+        _ => format!(
+            "FLT-N007: engine {name} can't load {model}: {why}\n  next: check the file with `fleet model verify`, or get it again with `fleet model pull`"
+        ),
+    }
+}
+
 fn failure(engines: &[Arc<dyn Engine>]) -> Option<String> {
-    engines.iter().map(|engine| engine.info()).find_map(|info| match info.state {
-        EngineState::Failed { why } => Some(format!(
-            "FLT-N007: engine {} can't load {}: {why}\n  next: check the file with `fleet model verify`, or get it again with `fleet model pull`",
-            info.name, info.model
-        )),
-        EngineState::Loading | EngineState::Ready => None,
+    engines.iter().map(|engine| engine.info()).find_map(|info| match &info.state {
+        EngineState::Failed { why } => Some(failed(&info, why)),
+        EngineState::Loading | EngineState::Ready | EngineState::Draining => None,
     })
 }

@@ -6,7 +6,6 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use fleet_actors::team::PlacedAgent;
-use fleet_inference::PlacedEngine;
 use fleet_runtime::cluster::{ActorKinds, ControlPorts, Launch, RunningNode};
 use fleet_runtime::job::JobRunner;
 use fleet_runtime::net::{JoinToken, NodeName};
@@ -98,7 +97,7 @@ pub(super) async fn launch(
         listen: listen(config, &dir)?,
         advertised: config.cluster.advertise.clone(),
         totals: offers,
-        kinds: ActorKinds::builder().with::<JobRunner>().with::<PlacedAgent>().with::<PlacedEngine>(),
+        kinds: ActorKinds::builder().with::<JobRunner>().with::<PlacedAgent>(),
         options: config.cluster.launch(),
     };
     let started = match (part, kept) {

@@ -8,7 +8,7 @@ use fleet_actors::gate::{ApprovalDesk, Approvals};
 use fleet_actors::options::TeamOptions;
 use fleet_actors::team::{NodeGrounds, SecretGuard, Services, StoryJob};
 use fleet_api::wire::{EngineView, NodeInfo};
-use fleet_inference::{Engine, EngineHandle, NodeEngines, PlacedArgs, PlacedEngine};
+use fleet_inference::{Engine, EngineHandle, EngineRouter, Served, Wanted};
 use fleet_memory::{MemoryActor, MemoryArgs, MemoryHandle, MemoryOptions, SecretRedactor};
 use fleet_runtime::blob::{BlobRole, Blobs};
 use fleet_runtime::cluster::RunningNode;
@@ -16,7 +16,7 @@ use fleet_runtime::effect::Permit;
 use fleet_runtime::job::{InTheCluster, JobHost, JobKind, Jobs, JobsOptions, JobsPorts};
 use fleet_runtime::journal::{JournalService, RemoteJournal};
 use fleet_runtime::progress::ProgressBus;
-use fleet_runtime::supervise::{ChildOptions, Restart};
+use fleet_runtime::supervise::ChildOptions;
 use fleet_runtime::{Journal, Timestamp};
 use fleet_tools::gateway::{GatewayHandle, GatewayOptions};
 use fleet_tools::policy::Policy;
@@ -24,13 +24,16 @@ use fleet_tools::run::Workbench;
 use fleet_tools::sandbox::{Sandbox, Toolchains};
 use tokio::net::TcpListener;
 
+use super::gpus::WorkerPlan;
+use super::reach;
 use super::relay::{Relay, RelayService};
 use super::storage::{self, Storage};
 use super::welcome::{self, Welcome, WelcomeService};
-use crate::config::{Config, engine_demand, run_demand};
+use super::worker::{Workers, Workshop};
+use crate::config::{Config, run_demand};
 use crate::state::{StateDir, create_private};
 
-/// How long a member waits until an engine of the cluster has a place.
+/// How long a node waits for an engine for its agents.
 const ENGINE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// What the parts of a node are made from.
@@ -40,6 +43,11 @@ pub(super) struct Parts<'a> {
     pub(super) name: &'a str,
     pub(super) sandbox: &'a Sandbox,
     pub(super) engines: &'a [Arc<dyn Engine>],
+    pub(super) workers: &'a [WorkerPlan],
+    /// How they are started, where they can be.
+    pub(super) workshop: Option<Workshop>,
+    /// The engine that serves this node's agents, if it has one.
+    pub(super) first: Option<&'a str>,
 }
 
 /// The parts that others need to reach.
@@ -50,8 +58,11 @@ pub(super) struct Built {
     pub(super) blobs: Blobs,
     pub(super) progress: ProgressBus,
     pub(super) approvals: Approvals,
+    /// All engines that this node can reach.
+    pub(super) engines: EngineRouter,
     pub(super) bases: PathBuf,
     pub(super) relay: Option<Relay>,
+    pub(super) workers: Workers,
     /// What opening the journal found, for people.
     pub(super) found: Vec<String>,
 }
@@ -62,8 +73,9 @@ struct Means {
     redactor: Arc<SecretRedactor>,
     blobs: Blobs,
     approvals: Approvals,
-    engine: EngineHandle,
+    engine: EngineRouter,
     team: TeamOptions,
+    workers: Workers,
 }
 
 impl Parts<'_> {
@@ -75,12 +87,13 @@ impl Parts<'_> {
         let child = ChildOptions::default;
         system.spawn_service::<RelayService>(RelayService::NAME, progress.clone(), child()).await?;
         let approvals = Approvals::start(system, journal.clone()).await?;
-        let first = self.engines.first().context("FLT-N014: the control node has no engine\n  next: add a table [[inference.engine]], or leave them all out for the default model")?;
-        let welcome = Welcome { redaction_key, team: self.config.team(), engine: first.info().name };
+        let first = self.first.context("FLT-N014: the control node has no engine that writes text\n  next: add a table [[inference.engine]], or leave them all out for the default model")?;
+        let welcome = Welcome { redaction_key, team: self.config.team(), engine: first.to_owned() };
         system.spawn_service::<WelcomeService>(WelcomeService::NAME, Arc::new(welcome), child()).await?;
-        let engine = self.own_engine(running, first).await?;
+        let workers = self.workers(running);
+        let engine = self.router(running, first.to_owned()).await?;
         let team = self.config.team();
-        let means = Means { journal, redactor, blobs, approvals, engine, team };
+        let means = Means { journal, redactor, blobs, approvals, engine, team, workers };
         let ports = means.ports(&progress);
         let kinds = self.kinds(running, &means).await?;
         let options = JobsOptions {
@@ -105,15 +118,8 @@ impl Parts<'_> {
         let approvals = Approvals::of(cluster.service(ApprovalDesk::NAME), journal.clone());
         let progress = ProgressBus::new();
         let relay = Relay::start(&progress, cluster.service(RelayService::NAME));
-        let engine = match self.engines.first() {
-            Some(own) => self.own_engine(running, own).await?,
-            None => {
-                let (key, args) = (format!("engine/{}", welcome.engine), PlacedArgs { engine: welcome.engine.clone() });
-                let demand = engine_demand(&welcome.engine);
-                let placed = cluster.spawn::<PlacedEngine>(&key, &args, Restart::Permanent, demand, ENGINE).await;
-                EngineHandle::new(running.system(), placed.context("no engine of the cluster has a place")?)
-            }
-        };
+        let workers = self.workers(running);
+        let engine = self.router(running, self.first.map_or(welcome.engine, str::to_owned)).await?;
         let means = Means {
             journal,
             redactor: Arc::new(SecretRedactor::new(*key.as_bytes())),
@@ -121,6 +127,7 @@ impl Parts<'_> {
             approvals,
             engine,
             team: welcome.team,
+            workers,
         };
         let jobs = Jobs::of(cluster.service(Jobs::NAME));
         let kinds = self.kinds(running, &means).await?;
@@ -128,9 +135,27 @@ impl Parts<'_> {
         Ok(means.built(jobs, progress, self.bases(), Some(relay)))
     }
 
-    async fn own_engine(&self, running: &RunningNode, first: &Arc<dyn Engine>) -> anyhow::Result<EngineHandle> {
-        running.system().provide(NodeEngines(self.engines.into()));
-        Ok(EngineHandle::start(running.system(), "engine", first.clone()).await?)
+    /// Puts a service in front of each of the node's engines, and gives the way to those of the cluster that are as good
+    /// for the node's agents as the one of that name. Waits until there is one.
+    async fn router(&self, running: &RunningNode, engine: String) -> anyhow::Result<EngineRouter> {
+        let (system, mut own) = (running.system(), Vec::new());
+        for engine in self.engines {
+            let name = engine.info().name;
+            let handle = EngineHandle::serve(system, &reach::service(&name), engine.clone()).await?;
+            own.push(Served { name, node: self.name.to_owned(), handle });
+        }
+        let me = running.node();
+        let engines = reach::engines(own, me, running.cluster().clone(), system.clone());
+        let router = EngineRouter::new(engines, Wanted::LikeEngine(engine.clone()));
+        let there = reach::wait(&router, &engine, ENGINE).await;
+        there.with_context(|| format!("no node of the cluster has the engine {engine:?}"))
+    }
+
+    fn workers(&self, running: &RunningNode) -> Workers {
+        match &self.workshop {
+            Some(workshop) => Workers::start(workshop, self.workers, self.state, running.cluster()),
+            None => Workers::none(),
+        }
     }
 
     fn host(&self, running: &RunningNode, kinds: Vec<Arc<dyn JobKind>>, ports: JobsPorts, jobs: &Jobs) {
@@ -229,7 +254,10 @@ impl Parts<'_> {
                 false => format!("  engine   {}: {}", engine.name, engine.model),
             });
         }
-        if info.engines.is_empty() {
+        for worker in self.workers {
+            lines.push(format!("  worker   {} on {}", worker.engines.join(", "), worker.gpu));
+        }
+        if info.engines.is_empty() && self.workers.is_empty() {
             lines.push("  engine   none here; the cluster's are used".to_owned());
         }
         lines.extend(found.iter().map(|found| format!("  journal  {found}")));
@@ -253,7 +281,8 @@ impl Means {
     }
 
     fn built(self, jobs: Jobs, progress: ProgressBus, bases: PathBuf, relay: Option<Relay>) -> Built {
-        let Self { journal, redactor, blobs, approvals, .. } = self;
-        Built { jobs, journal, redactor, blobs, progress, approvals, bases, relay, found: Vec::new() }
+        let Self { journal, redactor, blobs, approvals, engine: engines, workers, .. } = self;
+        let found = Vec::new();
+        Built { jobs, journal, redactor, blobs, progress, approvals, engines, bases, relay, workers, found }
     }
 }

@@ -106,6 +106,7 @@ fn a_job_that_is_done_can_be_explained_counted_and_looked_at_in_a_viewer() {
 fn figures(place: &Place) -> String {
     let client = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     client.block_on(async {
+        fleet_runtime::net::install_crypto();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         let request = http.get(format!("{}/metrics", place.url())).bearer_auth(place.token());
         request.send().await.unwrap().error_for_status().unwrap().text().await.unwrap()

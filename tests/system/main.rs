@@ -7,12 +7,17 @@ mod access;
 mod bad_input;
 mod cluster;
 mod crash;
+mod gpu;
 mod harness;
 mod kill;
 mod members;
 mod misbehaviour;
+mod model_bench;
 mod network;
 mod network_faults;
+mod openai;
 mod start;
 mod story;
+#[path = "../../inference/tests/tiny/mod.rs"]
+mod tiny;
 mod traces;
