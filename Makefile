@@ -6,7 +6,7 @@ AREA ?= all
 EXAMPLE ?= python-pages
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build check test demo soak bench fmt clean-state
+.PHONY: help setup build check test demo soak bench cuda gpu-test fmt clean-state
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ soak: ## what is too long for `make test`: both examples over 5 seeds, kill test
 
 bench: ## measure one area against its targets (AREA=journal, …; default all)
 	@scripts/setup test && scripts/bench $(AREA)
+
+cuda: ## build fleetd-cuda, the program of GPU workers, beside fleetd (CUDA_COMPUTE_CAP=90)
+	@scripts/setup build && scripts/cuda
+
+gpu-test: ## the GPU suite, on a machine with a GPU (FLEET_GPU=GPU-…; default the first)
+	@scripts/setup test && scripts/gpu-test
 
 fmt: ## format the Rust sources
 	@cargo fmt --all

@@ -13,6 +13,7 @@ FLEET_BIN="${FLEET_BIN:-$CARGO_TARGET_DIR/debug}"
 export PATH="$FLEET_TOOLS/bin:$PATH"
 
 CARGO_DENY_VERSION=0.20.2
+OPENAI_VERSION=3.54.0
 
 say() { printf '%s\n' "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

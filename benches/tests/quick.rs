@@ -69,3 +69,15 @@ fn the_other_areas_are_measured() {
         assert!(figures.iter().all(|f| f["value"].as_f64().unwrap() >= 0.0), "{figures:?}");
     }
 }
+
+#[test]
+fn inference_is_measured_with_the_smallest_model_even_without_llama_cpp() {
+    let out = tempfile::tempdir().unwrap();
+    run(bench(out.path(), &["inference", "--without", "llama.cpp"]));
+    let figures = figures(out.path(), "inference");
+    for name in ["prefill of 512", "decode, 1 stream", "decode, 16 streams"] {
+        assert!(named(&figures, &format!("135M Q4_1: {name}"))["value"].as_f64().unwrap() > 0.0, "{name}");
+    }
+    let over = named(&figures, "135M Q4_1: decode, 1 stream, over llama.cpp");
+    assert!(over["missing"].as_str().unwrap().contains("is left out"), "{over}");
+}

@@ -3,7 +3,8 @@
 //   llamacpp speed MODEL            prefill of 512 tokens, decoding of 1, 8 and 16 streams at 128 tokens, in tokens/s
 //   llamacpp nll MODEL FILE         negative log-likelihood a token of a text, in nats
 //   llamacpp start MODEL            prints "first" after the first token
-//   llamacpp ids MODEL FILE         the tokens of each string of a JSON-lines file of strings, as text without control tokens
+//   llamacpp ids MODEL              the tokens of each text on standard input, which end with a zero byte; control tokens are
+//                                   taken for text
 //
 // Two threads, everything else as by default.
 #include <algorithm>
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -165,13 +167,8 @@ std::string read(const char* path) {
     return text.str();
 }
 
-// One string a line, its bytes in hexadecimal: no JSON reader is needed for that.
-void ids(const Model& model, const char* path) {
-    std::ifstream file(path);
-    for (std::string line; std::getline(file, line);) {
-        std::string text;
-        for (size_t i = 0; i + 1 < line.size(); i += 2)
-            text.push_back(static_cast<char>(std::stoi(line.substr(i, 2), nullptr, 16)));
+void ids(const Model& model) {
+    for (std::string text; std::getline(std::cin, text, '\0');) {
         std::printf("[");
         const auto tokens = model.tokens(text);
         for (size_t i = 0; i < tokens.size(); i++) std::printf("%s%d", i ? "," : "", tokens[i]);
@@ -190,7 +187,7 @@ int main(int argc, char** argv) {
     if (what == "speed") speed(model);
     else if (what == "nll" && argc > 3) nll(model, read(argv[3]));
     else if (what == "start") start(model);
-    else if (what == "ids" && argc > 3) ids(model, argv[3]);
+    else if (what == "ids") ids(model);
     else return 2;
     return 0;
 }

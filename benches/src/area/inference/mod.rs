@@ -1,7 +1,7 @@
 //! The engine beside llama.cpp: the same file, two threads each, back to back, ratios within a pair.
 //!
 //! Each measurement is a process of its own, so that nothing but the one who is measured is at work. llama.cpp is built
-//! by `scripts/bench-peers` from its source with AVX-512 where the machine has it, and without AMX. Guessing ahead is off
+//! by `scripts/bench-llamacpp` from its source with AVX-512 where the machine has it, and without AMX. Guessing ahead is off
 //! where the two are compared: it depends on the text, and gets figures of its own.
 
 mod engine;
@@ -68,6 +68,15 @@ struct Guessing {
     with: f64,
 }
 
+/// Seconds that a token takes, free and held to a schema, of one stream and of eight.
+#[derive(Debug, Clone, Copy, Deserialize)]
+struct Schema {
+    free1: f64,
+    held1: f64,
+    free8: f64,
+    held8: f64,
+}
+
 /// A part of the measurement; see [`engine`].
 pub fn engine(args: &[String]) -> Result<()> {
     engine::run(args)
@@ -96,11 +105,11 @@ fn of_model(run: &Run, subject: &Subject, model: &PathBuf, peer: &Peer) -> Resul
     let name = |what: &str| format!("{}: {what}", subject.short);
     let mut pairs = Vec::new();
     for _ in 0..run.count(5, 1) {
-        let ours: Speed = ours("speed", model)?;
+        let ours: Speed = ours(run, "speed", model)?;
         pairs.push((ours, peer.ask::<Speed>("speed", model)));
     }
     let mut figures = speeds(&name, &pairs);
-    let shared: Shared = ours("shared", model)?;
+    let shared: Shared = ours(run, "shared", model)?;
     figures.push(
         Figure::new(name("16 requests with 1k in common, times faster"), shared.apart_s / shared.shared_s, "x")
             .must(Target::AtLeast(3.0)),
@@ -110,13 +119,14 @@ fn of_model(run: &Run, subject: &Subject, model: &PathBuf, peer: &Peer) -> Resul
             .must(Target::AtMost(0.25)),
     );
     // The first start makes the tiles; what counts is the second.
-    start(model)?;
-    let starts = (0..run.count(5, 1)).map(|_| start(model)).collect::<Result<Vec<_>>>()?;
+    start(run, model)?;
+    let starts = (0..run.count(5, 1)).map(|_| start(run, model)).collect::<Result<Vec<_>>>()?;
     let started = Figure::new(name("start to first token, second start"), median(starts), "s");
     figures.push(started.must(Target::AtMost(3.0)).aim(Target::AtMost(1.0)));
-    let guessing: Guessing = ours("guess", model)?;
+    let guessing: Guessing = ours(run, "guess", model)?;
     figures.push(Figure::new(name("guessing ahead, code repeated"), guessing.with / guessing.without, "x"));
-    figures.push(likelihood(name("NLL of a text, apart"), model, peer)?);
+    figures.extend(schema(run, &name, model)?);
+    figures.push(likelihood(run, name("NLL of a text, apart"), model, peer)?);
     Ok(figures)
 }
 
@@ -140,8 +150,19 @@ fn speeds(name: &dyn Fn(&str) -> String, pairs: &[(Speed, Result<Speed, String>)
     figures
 }
 
-fn likelihood(name: String, model: &PathBuf, peer: &Peer) -> Result<Figure> {
-    let ours: Likelihood = ours_of("nll", model, &[TEXT])?;
+fn schema(run: &Run, name: &dyn Fn(&str) -> String, model: &PathBuf) -> Result<Vec<Figure>> {
+    let rounds = (0..run.count(5, 1)).map(|_| ours(run, "schema", model)).collect::<Result<Vec<Schema>>>()?;
+    let figure = |what: &str, of: fn(&Schema) -> f64| {
+        let slower = median(rounds.iter().map(of).collect());
+        Figure::new(name(what), slower, "x").must(Target::AtMost(1.05))
+    };
+    let one = figure("held to a JSON schema, time of a token, 1 stream", |s| s.held1 / s.free1);
+    let eight = figure("held to a JSON schema, time of a token, 8 streams", |s| s.held8 / s.free8);
+    Ok(vec![one, eight])
+}
+
+fn likelihood(run: &Run, name: String, model: &PathBuf, peer: &Peer) -> Result<Figure> {
+    let ours: Likelihood = ours_of(run, "nll", model, &[TEXT])?;
     let apart = peer.ask_of::<Likelihood>("nll", model, &[TEXT]).and_then(|theirs| {
         if theirs.tokens != ours.tokens {
             return Err(format!("{} tokens instead of {}", ours.tokens, theirs.tokens));
@@ -152,18 +173,18 @@ fn likelihood(name: String, model: &PathBuf, peer: &Peer) -> Result<Figure> {
 }
 
 /// Seconds from the start of a process to its first token.
-fn start(model: &PathBuf) -> Result<f64> {
+fn start(run: &Run, model: &PathBuf) -> Result<f64> {
     let began = Instant::now();
-    peer::first_line(peer::this_program()?.arg("start").arg(model))?;
+    peer::first_line(peer::this_program(run.quick)?.arg("start").arg(model))?;
     Ok(began.elapsed().as_secs_f64())
 }
 
-fn ours<T: for<'a> Deserialize<'a>>(what: &str, model: &PathBuf) -> Result<T> {
-    ours_of(what, model, &[])
+fn ours<T: for<'a> Deserialize<'a>>(run: &Run, what: &str, model: &PathBuf) -> Result<T> {
+    ours_of(run, what, model, &[])
 }
 
-fn ours_of<T: for<'a> Deserialize<'a>>(what: &str, model: &PathBuf, more: &[&str]) -> Result<T> {
-    let line = peer::first_line(peer::this_program()?.arg(what).arg(model).args(more))?;
+fn ours_of<T: for<'a> Deserialize<'a>>(run: &Run, what: &str, model: &PathBuf, more: &[&str]) -> Result<T> {
+    let line = peer::first_line(peer::this_program(run.quick)?.arg(what).arg(model).args(more))?;
     serde_json::from_str(&line).with_context(|| format!("the engine said {line:?}"))
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use super::ENGINE;
+use super::engine::QUICK;
 use crate::area::{ROLE, Run};
 
 /// llama.cpp, or why it can't be compared with.
@@ -21,7 +22,7 @@ impl Peer {
         let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
         let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
         let program = cache.map(|cache| cache.join("fleet/bench/llamacpp/llamacpp")).filter(|path| path.is_file());
-        Self(program.ok_or_else(|| "llama.cpp isn't built: scripts/bench-peers builds it".into()))
+        Self(program.ok_or_else(|| "llama.cpp isn't built: scripts/bench-llamacpp builds it".into()))
     }
 
     pub(super) fn ask<T: for<'a> Deserialize<'a>>(&self, what: &str, model: &Path) -> Result<T, String> {
@@ -42,8 +43,11 @@ impl Peer {
 }
 
 /// This program, to be an engine with two threads.
-pub(super) fn this_program() -> Result<Command> {
+pub(super) fn this_program(quick: bool) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
+    if quick {
+        command.env(QUICK, "1");
+    }
     command.args([ROLE, ENGINE]).env("CANDLE_NUM_THREADS", "2").env("RAYON_NUM_THREADS", "2");
     Ok(command)
 }
