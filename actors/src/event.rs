@@ -147,6 +147,13 @@ pub struct Candidate {
     pub reasons: Vec<String>,
 }
 
+impl Candidate {
+    /// What proposals about it have as their target.
+    pub fn target(&self) -> String {
+        format!("{}:{}", self.path, self.function)
+    }
+}
+
 /// A recorded patch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PatchNote {
@@ -158,6 +165,17 @@ pub struct PatchNote {
     pub lines: u32,
     /// Files it changes.
     pub files: Vec<String>,
+    /// Digest of the syntax trees that it leads to: equal for equal programs, however they are laid out. Absent
+    /// where a file's language isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
+}
+
+impl PatchNote {
+    /// What tells programs apart: patches with the same one do the same when they are executed.
+    pub fn program(&self) -> &str {
+        self.shape.as_deref().unwrap_or(&self.digest)
+    }
 }
 
 /// How an agent's work on one proposal ended.
@@ -179,9 +197,9 @@ pub enum ProposalEnd {
 /// One proposal of the council.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Index over all rounds; breaks ties.
+    /// Index over all waves; breaks ties.
     pub attempt: u32,
-    /// 0 for the first round.
+    /// The wave; 0 for the first one.
     pub round: u32,
     /// The attempt that this one repairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -241,6 +259,10 @@ pub struct Measured {
     pub failed: u32,
     /// Lines added and removed.
     pub lines_changed: u32,
+    /// Values of the failing tests that the change compares with and nothing else knows. Not empty: it does what
+    /// the tests ask, not what the story asks, and may not be committed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub special_cased: Vec<String>,
 }
 
 impl Measured {
@@ -251,6 +273,12 @@ impl Measured {
             && self.builds
             && self.target_fixed
             && self.newly_failing.is_empty()
+            && self.special_cased.is_empty()
+    }
+
+    /// Whether it does something that the base doesn't, without having arrived yet.
+    pub fn gets_somewhere(&self) -> bool {
+        self.touched_protected.is_empty() && self.builds && (self.target_fixed || !self.newly_passing.is_empty())
     }
 }
 
@@ -323,7 +351,7 @@ pub enum StoryEvent {
     Phase {
         /// Which.
         phase: Phase,
-        /// Round of proposals, for build and test.
+        /// Wave of proposals, for build and test; before which wave, for design and plan.
         #[serde(default)]
         round: u32,
     },
@@ -425,7 +453,7 @@ pub enum StoryEvent {
     },
     /// The proposals so far were ranked.
     Ranked {
-        /// The last round that is taken into account.
+        /// The last wave that is taken into account.
         round: u32,
         /// Best first.
         places: Vec<Place>,

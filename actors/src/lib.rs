@@ -12,6 +12,7 @@
 //! ([`gate`]). The actors in [`team`] carry it out through the node's memory, engine and tools, and
 //! know nothing that isn't in the journal. No module knows any particular story.
 
+mod cases;
 pub mod core;
 pub mod event;
 mod facts;

@@ -28,7 +28,7 @@ fn told(event: &StoryEvent) -> Option<String> {
             label(engine)
         ),
         StoryEvent::Phase { phase, round: 0 } => format!("phase {phase}"),
-        StoryEvent::Phase { phase, round } => format!("phase {phase}, round {}", round + 1),
+        StoryEvent::Phase { phase, round } => format!("phase {phase}, wave {}", round + 1),
         StoryEvent::Skipped { phase, reason } => format!("phase {phase} skipped: {}", short(reason, 120)),
         StoryEvent::Baseline { outcome, why, .. } => match outcome {
             BaselineOutcome::Failing => format!("base measured: {}", short(why, 160)),

@@ -239,7 +239,7 @@ pub struct Submit {
     /// Who accepts the result: a person, or the policy (recorded as such).
     #[arg(long, value_enum, default_value_t = ApproveWith::Ask, value_name = "WHO")]
     pub approve_with: ApproveWith,
-    /// How many proposals the council makes (default: the node's).
+    /// Proposals at most, over all waves (default: the node's).
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     pub proposals: Option<u32>,
     /// Tokens that the job may decode at most (default: the node's).

@@ -1,7 +1,8 @@
 //! The order of proposals, by what was measured and nothing else.
 //!
-//! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, most
-//! tests passed, fewest lines changed, lowest attempt. No opinion and no clock has a say.
+//! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, no case of
+//! the tests written into the change, most tests passed, fewest lines changed, lowest attempt. No
+//! opinion and no clock has a say.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -28,15 +29,16 @@ impl StoryCore {
 }
 
 /// What is compared, the better the smaller. Names are those of the reasons below.
-type Key = (bool, bool, bool, bool, usize, Reverse<u32>, u32, u32);
+pub(super) type Key = (bool, bool, bool, bool, usize, bool, Reverse<u32>, u32, u32);
 
-fn key(attempt: u32, measured: &Measured) -> Key {
+pub(super) fn order(attempt: u32, measured: &Measured) -> Key {
     (
         !measured.touched_protected.is_empty(),
         !measured.applies,
         !measured.builds,
         !measured.target_fixed,
         measured.newly_failing.len(),
+        !measured.special_cased.is_empty(),
         Reverse(measured.passed),
         measured.lines_changed,
         attempt,
@@ -46,7 +48,7 @@ fn key(attempt: u32, measured: &Measured) -> Key {
 /// Ranks attempts; those without a change come last, in their own order.
 pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
     let mut executed: Vec<(Key, u32, &Measured)> =
-        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (key(n, m), n, m))).collect();
+        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (order(n, m), n, m))).collect();
     executed.sort_by_key(|(key, ..)| *key);
     let mut places = Vec::with_capacity(attempts.len());
     let mut before: Option<(u32, &Measured)> = None;
@@ -88,9 +90,14 @@ fn describe(m: &Measured) -> String {
     if !m.builds {
         return "does not build".into();
     }
+    let special = if m.special_cased.is_empty() {
+        String::new()
+    } else {
+        format!(", special-cased for the tests' own {}", m.special_cased.join(", "))
+    };
     let target = if m.target_fixed { "target fixed" } else { "target not fixed" };
     format!(
-        "{target}, {} newly failing, {} passed, {} failed, {} lines changed",
+        "{target}, {} newly failing, {} passed, {} failed, {} lines changed{special}",
         m.newly_failing.len(),
         m.passed,
         m.failed,
@@ -100,7 +107,7 @@ fn describe(m: &Measured) -> String {
 
 /// The first measure in which two neighbours differ.
 fn difference(better: &Measured, worse: &Measured) -> String {
-    let (b, w) = (key(0, better), key(0, worse));
+    let (b, w) = (order(0, better), order(0, worse));
     if b.0 != w.0 {
         "disqualified".into()
     } else if b.1 != w.1 {
@@ -112,8 +119,10 @@ fn difference(better: &Measured, worse: &Measured) -> String {
     } else if b.4 != w.4 {
         format!("{} newly failing against {}", w.4, b.4)
     } else if b.5 != w.5 {
-        format!("{} tests passed against {}", worse.passed, better.passed)
+        "special-cased".into()
     } else if b.6 != w.6 {
+        format!("{} tests passed against {}", worse.passed, better.passed)
+    } else if b.7 != w.7 {
         format!("{} lines changed against {}", w.6, b.6)
     } else {
         "equal in everything, and later".into()

@@ -150,7 +150,7 @@ fn attempts(out: &mut Out, report: &Report) {
         return;
     }
     out.heading("Attempts");
-    out.table(&["attempt", "round", "agent", "asked to rewrite", "sampling", "result", "place", "cost", "events"]);
+    out.table(&["attempt", "wave", "agent", "asked to rewrite", "sampling", "result", "place", "cost", "events"]);
     for a in &report.attempts {
         let verdict = a.verdict_source.map(at).unwrap_or_default();
         out.row(&[
@@ -204,7 +204,7 @@ fn details(out: &mut Out, a: &AttemptEntry) {
 }
 
 fn result(a: &AttemptEntry) -> String {
-    let same = a.same_as.map(|n| format!("same patch as attempt {n}; ")).unwrap_or_default();
+    let same = a.same_as.map(|n| format!("same program as attempt {n}; ")).unwrap_or_default();
     match (&a.measured, &a.why_none) {
         (Some(m), _) => format!("{same}{}", measured(m)),
         (None, Some(why)) => format!("no change: {why}"),
@@ -222,7 +222,11 @@ fn measured(m: &Measured) -> String {
     if !m.builds {
         return "does not build".into();
     }
-    let verdict = if m.passes() { "passes" } else { "fails" };
+    let verdict = match m.special_cased.is_empty() {
+        true if m.passes() => "passes".to_owned(),
+        true => "fails".to_owned(),
+        false => format!("special-cased for the tests' own {}", m.special_cased.join(", ")),
+    };
     format!("{verdict}: {} passed, {} failed, {} lines", m.passed, m.failed, m.lines_changed)
 }
 

@@ -152,13 +152,13 @@ pub struct BaselineEntry {
 /// One proposal and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptEntry {
-    /// Index over all rounds.
+    /// Index over all waves.
     pub attempt: u32,
-    /// Which round.
+    /// Which wave.
     pub round: u32,
     /// The attempt that it repairs.
     pub repairs: Option<u32>,
-    /// The earlier attempt that came to the same patch.
+    /// The earlier attempt that came to the same program.
     pub same_as: Option<u32>,
     /// The agent.
     pub agent: String,

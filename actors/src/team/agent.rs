@@ -115,7 +115,12 @@ pub(crate) fn name(place: u32) -> String {
 
 /// Who that is, as an author of events.
 pub(crate) fn author(place: u32) -> Author {
-    Author::Agent { role: ROLE.into(), name: name(place) }
+    author_of(&name(place))
+}
+
+/// An agent by its name, as an author of events.
+pub(crate) fn author_of(name: &str) -> Author {
+    Author::Agent { role: ROLE.into(), name: name.into() }
 }
 
 /// A proposal without a change.
@@ -126,7 +131,7 @@ pub(crate) fn empty_proposal(work: &Work, assignment: &Assignment, why: String) 
         repairs: assignment.repairs.as_ref().map(|(attempt, _)| *attempt),
         agent: name(assignment.place),
         engine: EngineLabel::default(),
-        target: target(assignment),
+        target: assignment.candidate.target(),
         seed: format!("{:016x}", seed(work.story.seed, assignment.attempt)),
         temperature: temperature(work, assignment),
         bundle: String::new(),
@@ -136,10 +141,11 @@ pub(crate) fn empty_proposal(work: &Work, assignment: &Assignment, why: String) 
     }
 }
 
-fn target(assignment: &Assignment) -> String {
-    format!("{}:{}", assignment.candidate.path, assignment.candidate.function)
-}
-
+/// The first try on a function is the model's most likely answer; the others vary how far from it they go.
 fn temperature(work: &Work, assignment: &Assignment) -> f32 {
-    if assignment.greedy { 0.0 } else { work.services.options.agent.temperature }
+    const VARIED: [f32; 3] = [0.75, 1.0, 1.25];
+    match assignment.nth {
+        0 => 0.0,
+        nth => work.services.options.agent.temperature * VARIED[nth as usize % VARIED.len()],
+    }
 }

@@ -21,14 +21,14 @@ use crate::event::{Candidate, Proposal, StoryEvent};
 /// What an agent is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Index of the proposal over all rounds.
+    /// Index of the proposal over all waves.
     pub attempt: u32,
-    /// Its index within the round.
+    /// Its index within the wave.
     pub place: u32,
-    /// The round.
+    /// The wave.
     pub round: u32,
-    /// The most likely answer is asked for, not a sampled one.
-    pub greedy: bool,
+    /// How many tries on this function came before; the first asks for the most likely answer.
+    pub nth: u32,
     /// The function to be rewritten.
     pub candidate: Candidate,
     /// The task of the plan.

@@ -30,6 +30,13 @@ pub(crate) fn failures(report: &TestReport) -> Option<Material> {
 
 /// The source of the failing tests, where they can be found.
 pub(crate) fn test_source(files: &[SourceText], report: &TestReport) -> Option<Material> {
+    let mut texts = failing_tests(files, report);
+    texts.truncate(SHOWN_FAILURES);
+    (!texts.is_empty()).then(|| material("failing test", "source", "The failing tests", texts.join("\n\n"), 2))
+}
+
+/// The functions that are the failing tests, as text.
+pub(crate) fn failing_tests(files: &[SourceText], report: &TestReport) -> Vec<String> {
     let mut texts = Vec::new();
     for file in files {
         let Some(language) = Language::of(&file.path) else { continue };
@@ -42,8 +49,7 @@ pub(crate) fn test_source(files: &[SourceText], report: &TestReport) -> Option<M
             }
         }
     }
-    texts.truncate(SHOWN_FAILURES);
-    (!texts.is_empty()).then(|| material("failing test", "source", "The failing tests", texts.join("\n\n"), 2))
+    texts
 }
 
 /// The files of the repository, by name only.

@@ -20,7 +20,7 @@ fn assignment() -> Assignment {
         attempt: 5,
         place: 1,
         round: 1,
-        greedy: false,
+        nth: 3,
         candidate: Candidate {
             path: "cart.py".into(),
             function: "Cart.total".into(),

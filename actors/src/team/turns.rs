@@ -289,7 +289,7 @@ impl<'a> Turns<'a> {
         }
         let (bytes, lines, files) = (patch.bytes.len() as u64, patch.lines, patch.paths());
         let digest = self.work.ctx.keep(patch.bytes).await?.to_string();
-        self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files } };
+        self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files, shape: None } };
         Ok(())
     }
 }

@@ -11,7 +11,7 @@ use crate::world::{RIGHT, Repository, STORY, Setup, WRONG, World, developers, en
 async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let mut setup = Setup::new(developers(&fenced(RIGHT)));
-    setup.options.council.proposals = 4;
+    setup.options.council.wave = 4;
     let world = World::start(dir.path(), &setup).await;
     let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
     let record = world.ended(&job).await;
@@ -44,7 +44,7 @@ async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
 async fn identical_patches_are_executed_once() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let mut setup = Setup::new(developers(&fenced(WRONG)));
-    setup.options.council.proposals = 4;
+    setup.options.council.wave = 4;
     let world = World::start(dir.path(), &setup).await;
     let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
     assert_eq!(world.ended(&job).await.state, JobState::Failed);
@@ -82,7 +82,7 @@ async fn a_story_that_can_not_be_solved_fails_with_the_best_evidence_and_no_comm
         assert_eq!(record.state, JobState::Failed, "{mode:?}\n{text}");
         assert!(report.commit.is_none());
         assert!(report.outcome.summary.contains("no proposal passed"), "{text}");
-        assert_eq!(report.attempts.len(), 4, "two rounds of two\n{text}");
+        assert_eq!(report.attempts.len(), 4, "two waves of two\n{text}");
         world.shutdown().await;
     }
 }

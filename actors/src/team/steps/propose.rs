@@ -3,7 +3,7 @@
 use super::Events;
 use crate::core::Slot;
 use crate::event::{Candidate, StoryEvent};
-use crate::team::agent::{author, empty_proposal};
+use crate::team::agent::{author_of, empty_proposal};
 use crate::team::council::{Assignment, Finished};
 use crate::team::story::StoryActor;
 
@@ -17,16 +17,14 @@ pub(crate) fn assignment(story: &StoryActor, slot: Slot) -> Assignment {
     let known = &story.known;
     let candidate = known.candidates.get(slot.candidate as usize).cloned().unwrap_or_else(no_candidate);
     let said = |attempt: u32| {
-        let digest = patch_of(story, attempt);
-        // A verdict stands under the lowest attempt with its patch.
-        let told = known.said.iter().find(|(n, _)| *n == attempt || patch_of(story, *n) == digest);
+        let told = known.said.iter().find(|(n, _)| *n == attempt);
         told.map(|(_, said)| said.clone()).unwrap_or_default()
     };
     Assignment {
         attempt: slot.attempt,
-        place: slot.attempt % story.work.limits.proposals.max(1),
+        place: slot.place,
         round: slot.round,
-        greedy: slot.greedy,
+        nth: slot.nth,
         candidate,
         task: known.tasks.first().map(|t| t.id.clone()),
         repairs: slot.repairs.map(|attempt| (attempt, said(attempt))),
@@ -49,7 +47,7 @@ fn no_candidate() -> Candidate {
 /// What is recorded of a finished proposal: what was shown, what was stopped, what was proposed.
 pub(crate) fn proposal_events(story: &StoryActor, finished: Finished) -> Events {
     let Finished { proposal, shown, findings } = finished;
-    let by = author(proposal.attempt % story.work.limits.proposals.max(1));
+    let by = author_of(&proposal.agent);
     let shown = shown.filter(|_| !story.known.shown.contains(&purpose(proposal.attempt)));
     let mut events: Events = shown.into_iter().map(|event| (story.work.node(), event)).collect();
     events.extend(findings.into_iter().map(|finding| {
