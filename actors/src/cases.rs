@@ -9,8 +9,20 @@ use std::collections::BTreeSet;
 /// Longest value that is shown.
 const SHOWN: usize = 40;
 /// What compares, chooses or looks up, in any of the languages.
-const COMPARING: &[&str] =
-    &["==", "!=", " in ", " in(", "case ", "=>", ".get(", ".has(", ".includes(", "startswith(", "startsWith(", "starts_with("];
+const COMPARING: &[&str] = &[
+    "==",
+    "!=",
+    " in ",
+    " in(",
+    "case ",
+    "=>",
+    ".get(",
+    ".has(",
+    ".includes(",
+    "startswith(",
+    "startsWith(",
+    "starts_with(",
+];
 
 /// The values of the failing tests that added lines compare with and that nothing else knows.
 ///

@@ -132,6 +132,17 @@ pub struct TaskNote {
     pub files: Vec<String>,
 }
 
+/// How a change is written down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// One function, whole.
+    #[default]
+    Function,
+    /// The file that holds it, whole: for what needs more than one place, or something new.
+    File,
+}
+
 /// A suspected function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -145,6 +156,17 @@ pub struct Candidate {
     pub score: u32,
     /// Why it is suspected.
     pub reasons: Vec<String>,
+    /// In which forms a change of it may be written, the more promising one first.
+    #[serde(default = "one_function", skip_serializing_if = "is_one_function")]
+    pub forms: Vec<Form>,
+}
+
+fn one_function() -> Vec<Form> {
+    vec![Form::Function]
+}
+
+fn is_one_function(forms: &[Form]) -> bool {
+    forms == [Form::Function]
 }
 
 impl Candidate {
@@ -204,12 +226,18 @@ pub struct Proposal {
     /// The attempt that this one repairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repairs: Option<u32>,
+    /// The attempt whose change it keeps and adds to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builds_on: Option<u32>,
+    /// How the change was to be written.
+    #[serde(default)]
+    pub form: Form,
     /// Name of the agent.
     pub agent: String,
     /// Who answered it; empty where nobody did.
     #[serde(default)]
     pub engine: EngineLabel,
-    /// The function it was asked to rewrite, `path:name`.
+    /// The function it was about, `path:name`.
     pub target: String,
     /// Seed of the sampling, as hex (JSON numbers lose the upper bits).
     pub seed: String,

@@ -71,6 +71,8 @@ pub struct AgentOptions {
     pub max_steps: u32,
     /// Tokens of one reply. Default 700: a function of 60 lines.
     pub reply_tokens: u32,
+    /// Tokens of the largest file that may be rewritten whole; 0: never. Default 700.
+    pub file_tokens: u32,
     /// Tokens of what an agent is shown. Default 3000.
     pub context_tokens: u32,
     /// Temperature of the proposals after the first on each candidate. Default 0.8; it varies a little from try to try.
@@ -93,6 +95,7 @@ impl Default for AgentOptions {
         Self {
             max_steps: 3,
             reply_tokens: 700,
+            file_tokens: 700,
             context_tokens: 3000,
             temperature: 0.8,
             offer_tools: false,

@@ -6,13 +6,15 @@
 use fleet_inference::ChatMessage;
 use serde_json::{Value, json};
 
+use crate::event::Form;
+
 /// System prompt of the architect.
 const ARCHITECT: &str = "You are the architect of a software team. You read a story, what the tests say about the code \
 today, and decide how the story is done. You are brief and concrete. You name functions and values, not principles.";
 
 /// System prompt of a developer.
 const DEVELOPER: &str = "You are a software developer. You are given a failing test and the source it is about. \
-You rewrite one function, change as little as possible, and answer with code only.";
+You rewrite what you are asked for, change as little as possible, and answer with code only.";
 
 /// What a developer may call, where the tools are offered.
 const TOOLS: &str = "You may call a tool by answering with nothing but JSON: {\"tool\": NAME, \"args\": {…}}. \
@@ -57,36 +59,60 @@ pub struct Ask<'a> {
     pub function: &'a str,
     /// Name of the language for the fence.
     pub fence: &'a str,
+    /// Whether that function is to be written, or the whole file.
+    pub form: Form,
     /// Whether an earlier try is in the bundle.
     pub repair: bool,
+    /// Whether a part of the change is in place already.
+    pub adds: bool,
     /// Whether the tools are offered.
     pub tools: bool,
 }
 
-/// Asks a developer to rewrite one function.
+/// Asks a developer to rewrite one function, or a file.
 pub fn build(bundle: &str, ask: &Ask<'_>) -> Vec<ChatMessage> {
-    let Ask { path, function, fence, repair, tools } = ask;
-    let again = if *repair { " The earlier try did not pass; do it differently." } else { "" };
+    let Ask { path, function, form, fence, repair, adds, tools } = ask;
+    let again = match (repair, adds) {
+        (true, _) => " The earlier try did not pass; do it differently.",
+        (_, true) => " A part of the change is in place already; keep it and add what is missing.",
+        _ => "",
+    };
     let tools = if *tools { format!("{TOOLS}\n") } else { String::new() };
+    let (wanted, keep) = match form {
+        Form::Function => (
+            format!("only the function `{function}` of {path}"),
+            "keep its name, its parameters and every line that is right",
+        ),
+        Form::File => (
+            format!("the file {path}, where `{function}` is the likeliest place,"),
+            "keep every function, name and line that is right, and add what is missing",
+        ),
+    };
+    let answer = answer_with(*form, function, fence);
     let ask = format!(
-        "{tools}Rewrite only the function `{function}` of {path} so that the failing tests pass and all others still \
-do.{again} Change as little as possible: keep its name, its parameters and every line that is right. \
-Answer with the whole function in one ```{fence} block, without any explanation."
+        "{tools}Rewrite {wanted} so that the failing tests pass and all others still do.{again} Change as little as \
+possible: {keep}. {answer}"
     );
     messages(DEVELOPER, bundle, &ask)
 }
 
-/// What follows a reply that could not be used.
-pub fn observation(observed: &str, function: &str, fence: &str) -> ChatMessage {
-    ChatMessage::user(format!(
-        "{observed}\n\nAnswer with the whole function `{function}` in one ```{fence} block, without any explanation."
-    ))
+fn answer_with(form: Form, function: &str, fence: &str) -> String {
+    let whole = match form {
+        Form::Function => format!("function `{function}`"),
+        Form::File => "file".to_owned(),
+    };
+    format!("Answer with the whole {whole} in one ```{fence} block, without any explanation.")
 }
 
-/// The beginning of a developer's reply: the fence and the function's own first lines, so that
-/// nothing but its body is left to say.
-pub fn opening(fence: &str, signature: &str) -> String {
-    format!("```{fence}\n{}\n", signature.trim_end())
+/// What follows a reply that could not be used.
+pub fn observation(observed: &str, form: Form, function: &str, fence: &str) -> ChatMessage {
+    ChatMessage::user(format!("{observed}\n\n{}", answer_with(form, function, fence)))
+}
+
+/// The beginning of a developer's reply: the fence and the first lines of what is rewritten, so that
+/// nothing but the rest is left to say.
+pub fn opening(fence: &str, first: &str) -> String {
+    format!("```{fence}\n{}\n", first.trim_end())
 }
 
 fn messages(system: &str, bundle: &str, ask: &str) -> Vec<ChatMessage> {

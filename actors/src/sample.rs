@@ -84,7 +84,13 @@ fn run(ended: &str) -> RunNote {
 pub fn proposal(attempt: u32, digest: Option<&str>) -> StoryEvent {
     let end = match digest {
         Some(digest) => ProposalEnd::Patch {
-            patch: PatchNote { digest: digest.into(), bytes: 214, lines: 2, files: vec!["cart.py".into()], shape: None },
+            patch: PatchNote {
+                digest: digest.into(),
+                bytes: 214,
+                lines: 2,
+                files: vec!["cart.py".into()],
+                shape: None,
+            },
         },
         None => ProposalEnd::Nothing { why: "stopped, it went in circles: the same call of exec".into() },
     };
@@ -166,6 +172,7 @@ fn begin(tape: &mut Tape) {
                     line: 8,
                     score: 11,
                     reasons: vec!["a failing test calls total".into()],
+                    forms: vec![Form::Function],
                 }],
                 considered: 5,
             },

@@ -8,7 +8,9 @@
 //!
 //! The first try on a suspect is the model's most likely answer; the others are sampled, because
 //! identical questions at temperature 0 get identical answers. Every second try on a suspect answers
-//! what the run of the best earlier one said, if there is one that has not been answered yet.
+//! what the run of the best earlier one said, if there is one that has not been answered yet. Every third
+//! is written in the suspect's other form, where it has one. And where a change got somewhere without
+//! arriving, tries on the other suspects keep that change and add to it: some faults have two places.
 //!
 //! Only waves that are complete have a say, so the slots of a wave are the same whenever they are asked for.
 
@@ -16,7 +18,7 @@ use std::collections::BTreeSet;
 
 use super::StoryCore;
 use super::rank::order;
-use crate::event::{Candidate, Measured};
+use crate::event::{Candidate, Form, Measured};
 
 /// One proposal to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +35,10 @@ pub struct Slot {
     pub nth: u32,
     /// The attempt whose failure is answered.
     pub repairs: Option<u32>,
+    /// The attempt whose change is kept and added to.
+    pub builds_on: Option<u32>,
+    /// How the change is to be written.
+    pub form: Form,
 }
 
 /// A function that is suspected.
@@ -42,6 +48,16 @@ pub(super) struct Suspect {
     target: String,
     /// Points against it, at least 1.
     score: u32,
+    /// At least one.
+    forms: Vec<Form>,
+}
+
+impl Suspect {
+    fn form(&self, nth: u32) -> Form {
+        let other = nth % 3 == 2;
+        let form = self.forms.get(usize::from(other)).or(self.forms.first());
+        form.copied().unwrap_or_default()
+    }
 }
 
 /// A suspect with less than this part of the first one's points isn't worth a proposal at first.
@@ -57,7 +73,8 @@ const USUAL: u64 = 2;
 const PROMISING: u64 = 6;
 
 pub(super) fn suspects(candidates: &[Candidate]) -> Vec<Suspect> {
-    candidates.iter().map(|c| Suspect { target: c.target(), score: c.score.max(1) }).collect()
+    let suspect = |c: &Candidate| Suspect { target: c.target(), score: c.score.max(1), forms: c.forms.clone() };
+    candidates.iter().map(suspect).collect()
 }
 
 /// What is dealt out from.
@@ -112,18 +129,43 @@ impl StoryCore {
         let begin = self.begin(wave);
         let mut deal = self.deal(suspects, wave, begin);
         let mut answered: BTreeSet<u32> = self.before(begin).filter_map(|(_, a)| a.proposal.repairs).collect();
-        (0..self.size(wave))
-            .map(|place| {
-                let i = deal.next();
-                let nth = deal.tries[i] - 1;
-                let repairs = (nth % 2 == 1 && !self.limits.pool)
-                    .then(|| self.repairable(&suspects[i], begin, &answered))
-                    .flatten();
-                answered.extend(repairs);
-                let candidate = u32::try_from(i).unwrap_or(u32::MAX);
-                Slot { attempt: begin + place, round: wave, place, candidate, nth, repairs }
-            })
-            .collect()
+        let mut added: BTreeSet<(u32, &str)> =
+            self.before(begin).filter_map(|(_, a)| Some((a.proposal.builds_on?, a.proposal.target.as_str()))).collect();
+        let mut slots = Vec::new();
+        for place in 0..self.size(wave) {
+            let i = deal.next();
+            let (suspect, nth) = (&suspects[i], deal.tries[i] - 1);
+            let builds_on = self.extensible(suspect, begin, &added);
+            added.extend(builds_on.map(|n| (n, suspect.target.as_str())));
+            let repairs = (builds_on.is_none() && nth % 2 == 1 && !self.limits.pool)
+                .then(|| self.repairable(suspect, begin, &answered))
+                .flatten();
+            answered.extend(repairs);
+            slots.push(Slot {
+                attempt: begin + place,
+                round: wave,
+                place,
+                candidate: u32::try_from(i).unwrap_or(u32::MAX),
+                nth,
+                repairs,
+                builds_on,
+                form: suspect.form(nth),
+            });
+        }
+        slots
+    }
+
+    /// The best attempt about another suspect that got somewhere and that this one has not added to.
+    fn extensible(&self, suspect: &Suspect, begin: u32, added: &BTreeSet<(u32, &str)>) -> Option<u32> {
+        if self.limits.pool {
+            return None;
+        }
+        self.before(begin)
+            .filter(|(n, a)| a.proposal.target != suspect.target && a.executed == Some(*n))
+            .filter_map(|(n, a)| Some((n, a.verdict.as_ref()?)))
+            .filter(|(n, m)| m.gets_somewhere() && !m.passes() && !added.contains(&(*n, suspect.target.as_str())))
+            .min_by_key(|(n, m)| order(*n, m))
+            .map(|(n, _)| n)
     }
 
     fn before(&self, begin: u32) -> impl Iterator<Item = (u32, &super::Attempt)> {

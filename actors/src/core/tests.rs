@@ -137,21 +137,34 @@ fn plan(refused: Option<String>) -> StoryEvent {
 }
 
 fn localised(n: u8) -> StoryEvent {
-    let candidates = (0..n)
-        .map(|i| Candidate { path: "a.py".into(), function: format!("f{i}"), line: 1, score: 1, reasons: vec![] })
-        .collect();
+    let candidates = (0..n).map(|i| Candidate { forms: vec![Form::Function], ..suspect(i.into(), 1) }).collect();
     StoryEvent::Localised { candidates, considered: 9 }
+}
+
+fn suspect(i: u32, score: u32) -> Candidate {
+    Candidate {
+        path: "a.py".into(),
+        function: format!("f{i}"),
+        line: 1,
+        score,
+        reasons: vec![],
+        forms: vec![Form::Function, Form::File],
+    }
 }
 
 fn proposal(slot: &Slot, digest: Option<String>) -> StoryEvent {
     let end = match digest {
-        Some(digest) => ProposalEnd::Patch { patch: PatchNote { shape: shape(&digest), digest, bytes: 1, lines: 1, files: vec![] } },
+        Some(digest) => {
+            ProposalEnd::Patch { patch: PatchNote { shape: shape(&digest), digest, bytes: 1, lines: 1, files: vec![] } }
+        }
         None => ProposalEnd::Nothing { why: "no idea".into() },
     };
     StoryEvent::Proposal(Proposal {
         attempt: slot.attempt,
         round: slot.round,
         repairs: slot.repairs,
+        builds_on: slot.builds_on,
+        form: slot.form,
         agent: "dev-1".into(),
         engine: EngineLabel::default(),
         target: format!("a.py:f{}", slot.candidate),
@@ -293,7 +306,16 @@ proptest! {
 }
 
 fn attempts(measured: Vec<Measured>) -> BTreeMap<u32, Attempt> {
-    let slot = |attempt| Slot { attempt, round: 0, place: attempt, candidate: 0, nth: attempt, repairs: None };
+    let slot = |attempt| Slot {
+        attempt,
+        round: 0,
+        place: attempt,
+        candidate: 0,
+        nth: attempt,
+        repairs: None,
+        builds_on: None,
+        form: Form::Function,
+    };
     (0..)
         .zip(measured)
         .map(|(n, m)| {
@@ -332,14 +354,7 @@ fn without_a_passing_attempt_there_is_a_best_one_but_no_winner() {
 
 /// A story whose base fails, with suspects of these points.
 fn begun(limits: Limits, scores: &[u32]) -> StoryCore {
-    let candidate = |(i, score): (usize, &u32)| Candidate {
-        path: "a.py".into(),
-        function: format!("f{i}"),
-        line: 1,
-        score: *score,
-        reasons: vec![],
-    };
-    let candidates = scores.iter().enumerate().map(candidate).collect();
+    let candidates = (0..).zip(scores).map(|(i, score)| suspect(i, *score)).collect();
     let mut core = StoryCore::new(limits);
     core.apply(&accepted());
     core.apply(&baseline(BaselineOutcome::Failing));
@@ -420,8 +435,7 @@ fn a_repair_answers_a_run_and_begins_afresh_where_there_was_none() {
         _ => None,
     });
     assert_eq!(core.attempts()[&2].executed, Some(0));
-    let tries: Vec<(u32, u32, Option<u32>)> =
-        core.slots(1).iter().map(|s| (s.candidate, s.nth, s.repairs)).collect();
+    let tries: Vec<(u32, u32, Option<u32>)> = core.slots(1).iter().map(|s| (s.candidate, s.nth, s.repairs)).collect();
     assert_eq!(tries, [(0, 2, None), (1, 2, None), (0, 3, Some(0)), (1, 3, None)]);
     // What was answered once isn't answered again.
     wave(&mut core, 1, |_| None);
@@ -438,6 +452,24 @@ fn proposals_move_to_the_function_where_a_change_got_somewhere() {
         _ => Some((s.attempt.to_string(), something.clone())),
     });
     assert_eq!(about(&core, 1), [1, 1, 1, 1]);
+}
+
+#[test]
+fn what_got_somewhere_is_kept_and_added_to_elsewhere() {
+    let limits = Limits { first: vec![2], wave: 8, proposals: 12, ..limits(Approve::Ask) };
+    let mut core = begun(limits, &[3, 2]);
+    let half = Measured { newly_passing: vec!["t".into()], target_fixed: false, ..passing(1) };
+    wave(&mut core, 0, |s| (s.candidate == 0).then(|| ("1".into(), half.clone())));
+    let slots = core.slots(1);
+    let adding: Vec<&Slot> = slots.iter().filter(|s| s.builds_on.is_some()).collect();
+    assert!(matches!(adding[..], [Slot { candidate: 1, builds_on: Some(0), repairs: None, .. }]), "{slots:?}");
+}
+
+#[test]
+fn every_third_try_is_written_in_the_other_form() {
+    let core = begun(Limits { pool: true, proposals: 6, ..limits(Approve::Ask) }, &[1]);
+    let forms: Vec<bool> = core.slots(0).iter().map(|s| s.form == Form::File).collect();
+    assert_eq!(forms, [false, false, true, false, false, true]);
 }
 
 #[test]

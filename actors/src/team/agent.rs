@@ -129,6 +129,8 @@ pub(crate) fn empty_proposal(work: &Work, assignment: &Assignment, why: String) 
         attempt: assignment.attempt,
         round: assignment.round,
         repairs: assignment.repairs.as_ref().map(|(attempt, _)| *attempt),
+        builds_on: assignment.builds_on.as_ref().map(|(attempt, _)| *attempt),
+        form: assignment.form,
         agent: name(assignment.place),
         engine: EngineLabel::default(),
         target: assignment.candidate.target(),

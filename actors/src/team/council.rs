@@ -16,7 +16,7 @@ use super::agent::{Agent, AgentArgs, AgentMsg, empty_proposal};
 use super::placed;
 use super::story::StoryMsg;
 use super::work::SharedWork;
-use crate::event::{Candidate, Proposal, StoryEvent};
+use crate::event::{Candidate, Form, Proposal, StoryEvent};
 
 /// What an agent is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,6 +37,10 @@ pub struct Assignment {
     pub repairs: Option<(u32, String)>,
     /// Digest of the patch of the attempt to be repaired.
     pub repair_patch: Option<String>,
+    /// The attempt whose change is kept and added to, and the digest of its patch.
+    pub builds_on: Option<(u32, String)>,
+    /// How the change is to be written.
+    pub form: Form,
     /// Whether the bundle is recorded already.
     pub shown: bool,
 }

@@ -43,7 +43,14 @@ pub(super) async fn localise(work: &Work) -> Result<Events, StepError> {
         test_files: &story.test_file_set(),
         protected: &story.protected_set(),
     });
-    let event = StoryEvent::Localised { candidates: suspects.candidates, considered: suspects.considered };
+    let limit = work.services.options.agent.file_tokens;
+    let mut candidates = suspects.candidates;
+    for candidate in &mut candidates {
+        if let Some(file) = files.iter().find(|f| f.path == candidate.path) {
+            candidate.forms = localise::forms(file, &output.join("\n"), limit);
+        }
+    }
+    let event = StoryEvent::Localised { candidates, considered: suspects.considered };
     Ok(vec![(work.node(), event)])
 }
 

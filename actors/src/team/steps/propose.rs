@@ -2,7 +2,7 @@
 
 use super::Events;
 use crate::core::Slot;
-use crate::event::{Candidate, StoryEvent};
+use crate::event::{Candidate, Form, StoryEvent};
 use crate::team::agent::{author_of, empty_proposal};
 use crate::team::council::{Assignment, Finished};
 use crate::team::story::StoryActor;
@@ -29,6 +29,8 @@ pub(crate) fn assignment(story: &StoryActor, slot: Slot) -> Assignment {
         task: known.tasks.first().map(|t| t.id.clone()),
         repairs: slot.repairs.map(|attempt| (attempt, said(attempt))),
         repair_patch: slot.repairs.and_then(|attempt| patch_of(story, attempt)),
+        builds_on: slot.builds_on.and_then(|attempt| Some((attempt, patch_of(story, attempt)?))),
+        form: slot.form,
         shown: known.shown.contains(&purpose(slot.attempt)),
     }
 }
@@ -41,7 +43,14 @@ fn patch_of(story: &StoryActor, attempt: u32) -> Option<String> {
 /// The core schedules only candidates that were recorded; an index beyond them has no file to read,
 /// and the agent says so.
 fn no_candidate() -> Candidate {
-    Candidate { path: String::new(), function: String::new(), line: 0, score: 0, reasons: Vec::new() }
+    Candidate {
+        path: String::new(),
+        function: String::new(),
+        line: 0,
+        score: 0,
+        reasons: Vec::new(),
+        forms: vec![Form::Function],
+    }
 }
 
 /// What is recorded of a finished proposal: what was shown, what was stopped, what was proposed.
