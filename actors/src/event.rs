@@ -336,12 +336,23 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GateDecision {
-    /// Commit it.
+    /// Yes.
     Approved,
-    /// Don't.
+    /// No.
     Rejected,
     /// Nobody decided in time.
     Expired,
+}
+
+/// What a person is asked at a gate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// Whether what was verified is committed.
+    #[default]
+    Commit,
+    /// Whether to go on with as many proposals again, though none has passed.
+    GoOn,
 }
 
 /// Everything that can happen to a story.
@@ -496,7 +507,10 @@ pub enum StoryEvent {
         gate: String,
         /// The attempt in question.
         attempt: u32,
-        /// What is asked.
+        /// What the person decides.
+        #[serde(default)]
+        asked: Asked,
+        /// What is asked, in words.
         question: String,
         /// What the decision can rest on.
         evidence: Vec<String>,

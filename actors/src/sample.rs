@@ -258,6 +258,7 @@ fn end(tape: &mut Tape) {
         &StoryEvent::GateOpened {
             gate: gate.clone(),
             attempt: 0,
+            asked: Asked::Commit,
             question: "Commit attempt 0?".into(),
             evidence: vec!["target fixed".into()],
             expires_at: Timestamp(START + 600_000_000),

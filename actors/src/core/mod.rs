@@ -24,7 +24,7 @@ pub use rank::{Standing, rank};
 pub use schedule::Slot;
 use schedule::Suspect;
 
-use crate::event::{BaselineOutcome, GateDecision, Measured, PatchNote, Phase, Proposal, StoryEvent};
+use crate::event::{Asked, BaselineOutcome, GateDecision, Measured, PatchNote, Phase, Proposal, StoryEvent};
 use crate::spec::Approve;
 
 /// The figures that shape a story's way.
@@ -86,6 +86,8 @@ pub enum Command {
     OpenGate {
         /// The attempt in question.
         attempt: u32,
+        /// What is asked about it.
+        asked: Asked,
     },
     /// Wait for the person → `GateDecided`.
     AwaitGate {
@@ -160,8 +162,11 @@ pub struct StoryCore {
     attempts: BTreeMap<u32, Attempt>,
     ranked: Option<(u32, Option<u32>)>,
     best: Option<u32>,
-    gate: Option<String>,
+    gate: Option<(String, Asked)>,
     decision: Option<(GateDecision, u32, String)>,
+    /// How often a person let it go on, and how many attempts there were when one did last.
+    went_on: u32,
+    went_on_at: usize,
     committed: bool,
     docs_skipped: bool,
     tokens: u64,
@@ -189,6 +194,8 @@ impl StoryCore {
             best: None,
             gate: None,
             decision: None,
+            went_on: 0,
+            went_on_at: 0,
             committed: false,
             docs_skipped: false,
             tokens: 0,
@@ -220,7 +227,7 @@ impl StoryCore {
                 self.ranked = Some((*round, *winner));
                 self.best = places.first().map(|p| p.attempt);
             }
-            StoryEvent::GateOpened { gate, .. } => self.gate = Some(gate.clone()),
+            StoryEvent::GateOpened { gate, asked, .. } => self.gate = Some((gate.clone(), *asked)),
             StoryEvent::GateDecided { decision, attempt, by, comment, .. } => {
                 self.apply_decision(*decision, *attempt, by, comment);
             }
@@ -257,8 +264,14 @@ impl StoryCore {
         }
     }
 
-    /// The first decision is the decision.
+    /// The first decision is the decision; only who lets it go on will be asked again.
     fn apply_decision(&mut self, decision: GateDecision, attempt: u32, by: &str, comment: &str) {
+        if matches!((&self.gate, decision), (Some((_, Asked::GoOn)), GateDecision::Approved)) {
+            self.gate = None;
+            self.went_on += 1;
+            self.went_on_at = self.attempts.len();
+            return;
+        }
         let said = if comment.is_empty() { by.to_owned() } else { format!("{by}: {comment}") };
         self.decision.get_or_insert((decision, attempt, said));
     }
@@ -303,7 +316,7 @@ impl StoryCore {
             return None;
         }
         if wave > 0 && (self.size(wave) == 0 || self.budget_used() || self.exhausted(wave)) {
-            return Some(self.fail(self.why_unsolved(wave)));
+            return Some(self.unsolved(wave));
         }
         if wave >= self.limits.design_after && !self.limits.pool {
             if !self.designed {
@@ -314,6 +327,19 @@ impl StoryCore {
             }
         }
         Some(self.play(wave))
+    }
+
+    /// Nothing passed, and there is nothing left to try with. A person who is there may give more.
+    fn unsolved(&self, waves: u32) -> Vec<Command> {
+        let why = self.why_unsolved(waves);
+        let executed = self.best.filter(|n| self.attempts.get(n).is_some_and(|a| a.verdict.is_some()));
+        match (self.limits.approve, &self.decision, &self.gate, executed) {
+            (_, Some((GateDecision::Expired, ..)), ..) => self.fail(format!("{why}; nobody said whether to go on")),
+            (_, Some((_, _, said)), ..) => self.fail(format!("{why}; not to go on was decided by {said}")),
+            (Approve::Ask, None, None, Some(attempt)) => vec![Command::OpenGate { attempt, asked: Asked::GoOn }],
+            (Approve::Ask, None, Some((gate, _)), _) => vec![Command::AwaitGate { gate: gate.clone() }],
+            _ => self.fail(why),
+        }
     }
 
     /// One wave: proposals, which are executed as they come, then the order.
@@ -363,8 +389,8 @@ impl StoryCore {
     fn ask(&self, attempt: u32) -> Command {
         match (self.limits.approve, &self.gate) {
             (Approve::PolicyAuto, _) => Command::DecideByPolicy { attempt },
-            (Approve::Ask, None) => Command::OpenGate { attempt },
-            (Approve::Ask, Some(gate)) => Command::AwaitGate { gate: gate.clone() },
+            (Approve::Ask, None) => Command::OpenGate { attempt, asked: Asked::Commit },
+            (Approve::Ask, Some((gate, _))) => Command::AwaitGate { gate: gate.clone() },
         }
     }
 
@@ -419,7 +445,7 @@ impl StoryCore {
 
     /// Whether no further proposal may be started.
     pub fn budget_used(&self) -> bool {
-        self.tokens >= self.limits.max_tokens
+        self.tokens >= self.limits.max_tokens.saturating_mul(u64::from(self.went_on) + 1)
     }
 
     /// Whether an attempt was seen to pass.

@@ -102,7 +102,8 @@ impl Deal {
 impl StoryCore {
     /// How many proposals a wave has. Zero: there are none left.
     pub(super) fn size(&self, wave: u32) -> u32 {
-        let left = self.limits.proposals.saturating_sub(self.begin(wave));
+        let all = self.limits.proposals.saturating_mul(self.went_on + 1);
+        let left = all.saturating_sub(self.begin(wave));
         left.min(self.full(wave))
     }
 
@@ -218,7 +219,8 @@ impl StoryCore {
     /// Whether many proposals in a row came to nothing that wasn't known.
     pub(super) fn exhausted(&self, wave: u32) -> bool {
         let begin = self.begin(wave);
-        if self.limits.pool || begin < STALE {
+        let since = u32::try_from(self.went_on_at).unwrap_or(u32::MAX);
+        if self.limits.pool || begin < since.saturating_add(STALE) {
             return false;
         }
         self.attempts.range(begin - STALE..begin).all(|(n, a)| a.executed != Some(*n))

@@ -25,6 +25,7 @@ fn limits(approve: Approve) -> Limits {
 struct World {
     tape: Vec<u8>,
     at: usize,
+    decisions: u32,
 }
 
 impl World {
@@ -62,7 +63,7 @@ impl World {
                 let Standing { places, winner, reason } = core.standing();
                 StoryEvent::Ranked { round: *round, places, winner, reason }
             }
-            Command::OpenGate { attempt } => opened(*attempt),
+            Command::OpenGate { attempt, asked } => opened(*attempt, *asked),
             Command::AwaitGate { .. } => decided(core.best().unwrap(), self.decision(), "anna"),
             Command::DecideByPolicy { attempt } => decided(*attempt, GateDecision::Approved, "policy:auto"),
             Command::Commit { attempt } => committed(*attempt),
@@ -88,7 +89,10 @@ impl World {
     }
 
     fn decision(&mut self) -> GateDecision {
-        [GateDecision::Approved, GateDecision::Rejected, GateDecision::Expired][self.draw(3) as usize]
+        // A person who lets it go on for ever would never see an end.
+        let answers = [GateDecision::Approved, GateDecision::Rejected, GateDecision::Expired];
+        self.decisions += 1;
+        answers[if self.decisions > 3 { 1 } else { self.draw(3) as usize }]
     }
 }
 
@@ -193,10 +197,11 @@ fn verdict(attempt: u32, digest: &str, measured: Measured) -> StoryEvent {
     }
 }
 
-fn opened(attempt: u32) -> StoryEvent {
+fn opened(attempt: u32, asked: Asked) -> StoryEvent {
     StoryEvent::GateOpened {
         gate: "g".into(),
         attempt,
+        asked,
         question: "?".into(),
         evidence: vec![],
         expires_at: Timestamp(9),
@@ -228,7 +233,7 @@ fn committed(attempt: u32) -> StoryEvent {
 
 /// Plays a story to its end. Which of the commands at hand is carried out first is drawn as well.
 fn play(approve: Approve, tape: Vec<u8>) -> Vec<StoryEvent> {
-    let mut world = World { tape, at: 0 };
+    let mut world = World { tape, at: 0, decisions: 0 };
     let mut core = StoryCore::new(limits(approve));
     let mut events = Vec::new();
     loop {
@@ -243,7 +248,7 @@ fn play(approve: Approve, tape: Vec<u8>) -> Vec<StoryEvent> {
         let event = world.answer(&core, &commands[pick]);
         core.apply(&event);
         events.push(event);
-        assert!(events.len() < 100, "the story never ends: {events:?}");
+        assert!(events.len() < 300, "the story never ends: {events:?}");
     }
 }
 
@@ -411,7 +416,7 @@ fn waves_grow_and_the_architect_is_asked_only_after_cheap_tries_failed() {
     // One that passed at once never gets there.
     let mut core = begun(limits(Approve::Ask), &[1, 1]);
     wave(&mut core, 0, |_| Some(("1".into(), passing(1))));
-    assert_eq!(core.next(), [Command::OpenGate { attempt: 0 }]);
+    assert_eq!(core.next(), [Command::OpenGate { attempt: 0, asked: Asked::Commit }]);
 }
 
 #[test]
@@ -481,6 +486,24 @@ fn it_ends_early_when_nothing_new_comes() {
     wave(&mut core, 1, |_| Some(("1".into(), fails.clone())));
     let [Command::End { success: false, summary, .. }] = &core.next()[..] else { panic!("{:?}", core.next()) };
     assert!(summary.contains("1 different programs") && summary.contains("nothing new"), "{summary}");
+}
+
+#[test]
+fn a_person_may_let_it_go_on_when_nothing_passed() {
+    let limits = Limits { first: vec![], wave: 3, proposals: 3, design_after: 9, ..limits(Approve::Ask) };
+    let mut core = begun(limits, &[1, 1]);
+    let fails = Measured { target_fixed: false, ..passing(1) };
+    wave(&mut core, 0, |s| Some((s.attempt.to_string(), fails.clone())));
+    let [Command::OpenGate { attempt, asked: Asked::GoOn }] = core.next()[..] else { panic!("{:?}", core.next()) };
+    core.apply(&opened(attempt, Asked::GoOn));
+    assert_eq!(core.next(), [Command::AwaitGate { gate: "g".into() }]);
+    let mut refused = core.clone();
+    core.apply(&decided(attempt, GateDecision::Approved, "anna"));
+    assert_eq!(core.next(), [Command::Enter { phase: Phase::Build, round: 1 }]);
+    assert_eq!(core.slots(1).iter().map(|s| s.attempt).collect::<Vec<_>>(), [3, 4, 5]);
+    refused.apply(&decided(attempt, GateDecision::Rejected, "anna"));
+    let [Command::End { success: false, summary, .. }] = &refused.next()[..] else { panic!("{:?}", refused.next()) };
+    assert!(summary.ends_with("not to go on was decided by anna: so"), "{summary}");
 }
 
 #[test]

@@ -274,7 +274,9 @@ impl StoryActor {
         };
         self.in_flight.insert("gate".into());
         let what = args.approval.question.clone();
-        ctx.spawn::<HumanGate>("gate", args, Restart::Transient).await.map_err(|e| StepError::Broken(e.to_string()))?;
+        // A story may ask more than once, and the gate before may still be ending.
+        let name = format!("gate/{}", args.approval.id);
+        ctx.spawn::<HumanGate>(&name, args, Restart::Transient).await.map_err(|e| StepError::Broken(e.to_string()))?;
         self.waiting = true;
         let begin = self.work.ctx.waiting.begin(what);
         self.work.cancellable(async { begin.await.map_err(|e| StepError::Broken(e.to_string())) }).await

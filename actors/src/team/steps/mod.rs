@@ -37,7 +37,7 @@ pub(crate) async fn carry_out(story: &StoryActor, command: Command) -> Result<Ev
         Command::Plan => decide::plan(story).await,
         Command::Verify { attempt } => judge::verify(story, attempt).await,
         Command::Rank { round } => one(judge::rank(story, round)),
-        Command::OpenGate { attempt } => one(deliver::open_gate(story, attempt)),
+        Command::OpenGate { attempt, asked } => one(deliver::open_gate(story, attempt, asked)),
         Command::DecideByPolicy { attempt } => one(deliver::decide_by_policy(story, attempt)),
         Command::Commit { attempt } => deliver::commit(story, attempt).await,
         Command::Forgo(slot) => Ok(propose::forgo(story, slot)),
