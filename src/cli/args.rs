@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use fleet_actors::StoryLimits;
 
 use super::exit::Exit;
 
@@ -239,12 +240,9 @@ pub struct Submit {
     /// Who accepts the result: a person, or the policy (recorded as such).
     #[arg(long, value_enum, default_value_t = ApproveWith::Ask, value_name = "WHO")]
     pub approve_with: ApproveWith,
-    /// Proposals at most, over all waves (default: the node's).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub proposals: Option<u32>,
-    /// Tokens that the job may decode at most (default: the node's).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_tokens: Option<u64>,
+    /// What the story may use: tokens (prompts and replies), minutes, proposals; what isn't named is the node's.
+    #[arg(long, value_name = "tokens=N,minutes=N,proposals=N", value_parser = super::budget::parse)]
+    pub budget: Option<StoryLimits>,
     /// Submitting again with the same key gives the same job (default: a new key each time).
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
@@ -539,14 +537,15 @@ mod tests {
     #[test]
     fn a_submit_takes_what_the_manual_says() {
         let cli = parse(
-            "fleet job submit --repo . --story s.md --approve-with policy:auto --proposals 4 \
-             --max-tokens 9000 --idempotency-key k --detach -o json",
+            "fleet job submit --repo . --story s.md --approve-with policy:auto --budget proposals=4,tokens=9k \
+             --idempotency-key k --detach -o json",
         )
         .unwrap();
         assert_eq!(cli.global.output, Output::Json);
         let Command::Job(JobCommand::Submit(submit)) = cli.command else { panic!("not a submit") };
         assert_eq!(submit.approve_with, ApproveWith::PolicyAuto);
-        assert_eq!((submit.proposals, submit.max_tokens), (Some(4), Some(9000)));
+        let budget = submit.budget.unwrap();
+        assert_eq!((budget.proposals, budget.max_tokens), (Some(4), Some(9000)));
         assert!(submit.detach);
     }
 
@@ -584,7 +583,7 @@ mod tests {
     fn a_submit_without_a_repository_or_with_no_proposals_is_a_usage_error() {
         for line in [
             "fleet job submit --story s.md",
-            "fleet job submit --repo . --story s.md --proposals 0",
+            "fleet job submit --repo . --story s.md --budget proposals=0",
             "fleet job submit --repo . --story s.md --approve-with nobody",
             "fleet job wait k3m9x2p7qa --timeout soon",
         ] {

@@ -7,6 +7,7 @@ mod access;
 mod actor;
 mod approval;
 pub mod args;
+mod budget;
 mod client;
 mod completion;
 mod engine;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use fleet_actors::spec::{Approve, StoryLimits, StorySpec};
+use fleet_actors::spec::{Approve, StorySpec};
 use fleet_actors::story::{MAX_STORY_BYTES, Story};
 use fleet_api::wire::SubmitBody;
 use fleet_runtime::job::JobRecord;
@@ -121,7 +121,7 @@ async fn upload(
             ApproveWith::Ask => Approve::Ask,
             ApproveWith::PolicyAuto => Approve::PolicyAuto,
         },
-        limits: StoryLimits { proposals: args.proposals, max_tokens: args.max_tokens, ..StoryLimits::default() },
+        limits: args.budget.clone().unwrap_or_default(),
         client_repo_label: label(&args.repo),
     })
 }
