@@ -232,6 +232,9 @@ pub struct Proposal {
     /// How the change was to be written.
     #[serde(default)]
     pub form: Form,
+    /// The agent's role.
+    #[serde(default = "developer")]
+    pub role: String,
     /// Name of the agent.
     pub agent: String,
     /// Who answered it; empty where nobody did.
@@ -254,6 +257,10 @@ pub struct Proposal {
     /// What it cost.
     #[serde(flatten)]
     pub spend: Spend,
+}
+
+fn developer() -> String {
+    "developer".into()
 }
 
 impl Proposal {

@@ -26,6 +26,7 @@ pub mod prompt;
 mod record;
 pub mod reply;
 pub mod report;
+pub mod role;
 #[cfg(test)]
 mod sample;
 pub mod spec;
@@ -35,6 +36,7 @@ pub mod team;
 pub use gate::{Approval, ApprovalError, Approvals, Decision};
 pub use options::TeamOptions;
 pub use report::Report;
+pub use role::{Role, RoleError, Roles};
 pub use spec::{Approve, StoryLimits, StorySpec};
 pub use story::{Story, StoryError};
 pub use team::{SecretGuard, Services, StoryJob};

@@ -1,5 +1,6 @@
 //! What can be set about the team, each with its default and when to change it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -77,9 +78,9 @@ pub struct AgentOptions {
     pub context_tokens: u32,
     /// Temperature of the proposals after the first on each candidate. Default 0.8; it varies a little from try to try.
     pub temperature: f32,
-    /// Whether the prompt offers the tools. Default false: models below about 7 B do better when
-    /// asked for one named function and nothing else. A tool call in a reply is honoured anyway.
-    pub offer_tools: bool,
+    /// Directory of the team's own roles, relative to the file; the same on every node that runs stories. Read when a
+    /// story begins. Default: only the built-in roles.
+    pub roles: Option<PathBuf>,
     /// Longest wait for one reply. Default 10 min: a CPU engine serves a council one by one.
     #[serde(with = "humantime_serde")]
     pub reply_deadline: Duration,
@@ -98,7 +99,7 @@ impl Default for AgentOptions {
             file_tokens: 700,
             context_tokens: 3000,
             temperature: 0.8,
-            offer_tools: false,
+            roles: None,
             reply_deadline: Duration::from_secs(600),
             cpus: 0.1,
             memory: ByteSize::mib(256),

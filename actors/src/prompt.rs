@@ -1,30 +1,34 @@
-//! What is said to models. No word here is about any particular story, repository or language.
+//! What is said to models, beside the roles' own words. No word here is about any particular story, repository or
+//! language.
 //!
 //! The order matters twice: what all members of a council are shown comes first, so that an engine
 //! can share it, and the question comes last, because small models answer what they read last.
 
 use fleet_inference::ChatMessage;
+use fleet_tools::gateway::tool_info;
 use serde_json::{Value, json};
 
 use crate::event::Form;
 
-/// System prompt of the architect.
-const ARCHITECT: &str = "You are the architect of a software team. You read a story, what the tests say about the code \
-today, and decide how the story is done. You are brief and concrete. You name functions and values, not principles.";
-
-/// System prompt of a developer.
-const DEVELOPER: &str = "You are a software developer. You are given a failing test and the source it is about. \
-You rewrite what you are asked for, change as little as possible, and answer with code only.";
-
-/// What a developer may call, where the tools are offered.
-const TOOLS: &str = "You may call a tool by answering with nothing but JSON: {\"tool\": NAME, \"args\": {…}}. \
-Tools: list {}, read {\"path\"}, search {\"pattern\"}. When you know enough, answer with the code.";
+/// How the tools that a role offers are called.
+fn offer(tools: &[String]) -> String {
+    let told: Vec<String> =
+        tools.iter().filter_map(|t| tool_info(t)).map(|t| format!("{} {}: {}", t.name, t.example, t.about)).collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    format!(
+        "You may call a tool by answering with nothing but JSON: {{\"tool\": NAME, \"args\": {{…}}}}. The tools:\n{}\n\
+When you know enough, answer with the code.\n",
+        told.join("\n")
+    )
+}
 
 /// Asks the architect for the design decision.
-pub fn design(bundle: &str) -> Vec<ChatMessage> {
+pub fn design(system: &str, bundle: &str) -> Vec<ChatMessage> {
     let ask = "Decide how this story is done. Answer in JSON: `summary`, one sentence on what is wrong or missing; \
 `approach`, one or two sentences on what to change; `risks`, at most two short ones.";
-    messages(ARCHITECT, bundle, ask)
+    messages(system, bundle, ask)
 }
 
 /// The grammar of a design decision. The lengths keep a small model from rambling.
@@ -42,17 +46,19 @@ pub fn design_schema() -> Value {
 }
 
 /// Asks the architect for the tasks.
-pub fn plan(bundle: &str, max_tasks: usize) -> Vec<ChatMessage> {
+pub fn plan(system: &str, bundle: &str, max_tasks: usize) -> Vec<ChatMessage> {
     let ask = format!(
         "Cut the work into tasks that one developer can do, at most {max_tasks}. Answer in JSON: `tasks`, each with \
 `id` (t1, t2, …), `title` (what to do, one line), `depends_on` (ids), `files` (that will change; existing ones)."
     );
-    messages(ARCHITECT, bundle, &ask)
+    messages(system, bundle, &ask)
 }
 
 /// What a developer is asked to do.
 #[derive(Debug, Clone, Copy)]
 pub struct Ask<'a> {
+    /// The system prompt of its role.
+    pub system: &'a str,
     /// The file.
     pub path: &'a str,
     /// Qualified name of the function.
@@ -65,19 +71,19 @@ pub struct Ask<'a> {
     pub repair: bool,
     /// Whether a part of the change is in place already.
     pub adds: bool,
-    /// Whether the tools are offered.
-    pub tools: bool,
+    /// The tools that are offered.
+    pub tools: &'a [String],
 }
 
 /// Asks a developer to rewrite one function, or a file.
 pub fn build(bundle: &str, ask: &Ask<'_>) -> Vec<ChatMessage> {
-    let Ask { path, function, form, fence, repair, adds, tools } = ask;
+    let Ask { system, path, function, form, fence, repair, adds, tools } = ask;
     let again = match (repair, adds) {
         (true, _) => " The earlier try did not pass; do it differently.",
         (_, true) => " A part of the change is in place already; keep it and add what is missing.",
         _ => "",
     };
-    let tools = if *tools { format!("{TOOLS}\n") } else { String::new() };
+    let tools = offer(tools);
     let (wanted, keep) = match form {
         Form::Function => (
             format!("only the function `{function}` of {path}"),
@@ -93,7 +99,7 @@ pub fn build(bundle: &str, ask: &Ask<'_>) -> Vec<ChatMessage> {
         "{tools}Rewrite {wanted} so that the failing tests pass and all others still do.{again} Change as little as \
 possible: {keep}. {answer}"
     );
-    messages(DEVELOPER, bundle, &ask)
+    messages(system, bundle, &ask)
 }
 
 fn answer_with(form: Form, function: &str, fence: &str) -> String {

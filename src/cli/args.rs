@@ -131,6 +131,9 @@ pub enum Command {
     /// Issue, list and revoke tokens for others.
     #[command(subcommand)]
     Access(AccessCommand),
+    /// List, check and begin the roles of a team (YAML files).
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// Show the GPUs of this machine.
     #[command(subcommand)]
     Gpu(GpuCommand),
@@ -511,6 +514,31 @@ own rows. Nothing else should run meanwhile, least of all a node that uses the s
 pub enum SandboxCommand {
     /// Check everything a sandbox needs and say how to mend what is missing.
     Doctor,
+}
+
+/// `fleet role …`
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// List the built-in roles and those of a directory, as a story would use them.
+    List {
+        /// The directory that `[agent] roles` of cluster.toml names.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Check files or directories; every mistake is named with its line and a remedy.
+    Check {
+        /// Role files, or directories of them.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Write a file to begin a role with.
+    New {
+        /// The role's name: lower-case letters, digits, dashes.
+        name: String,
+        /// Where to.
+        #[arg(long, value_name = "DIR", default_value = "roles")]
+        dir: PathBuf,
+    },
 }
 
 /// `fleet gpu …`

@@ -23,6 +23,7 @@ mod live;
 mod model;
 mod model_bench;
 mod node;
+mod role;
 mod sandbox;
 mod status;
 mod submit;
@@ -78,6 +79,7 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Engine(command) => engine::run(global, terminal, command).await,
         Command::Timeline { job } => timeline::run(global, terminal, job.as_deref()).await,
         Command::Access(command) => access::run(global, terminal, command).await,
+        Command::Role(command) => role::run(terminal, command),
         Command::Gpu(command) => gpu::run(terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,

@@ -195,7 +195,8 @@ impl Config {
     /// Relative paths mean "beside the configuration", wherever the node is started from.
     fn place_beside(&mut self, dir: &Path) {
         let scripts = self.inference.engine.iter_mut().flatten().filter_map(|engine| engine.script.as_mut());
-        for path in scripts.chain(self.node.state_dir.as_mut()).chain(self.inference.gpu_worker.as_mut()) {
+        let own = [&mut self.node.state_dir, &mut self.inference.gpu_worker, &mut self.agent.roles];
+        for path in scripts.chain(own.into_iter().flatten()) {
             *path = dir.join(&*path);
         }
     }

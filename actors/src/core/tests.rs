@@ -169,6 +169,7 @@ fn proposal(slot: &Slot, digest: Option<String>) -> StoryEvent {
         repairs: slot.repairs,
         builds_on: slot.builds_on,
         form: slot.form,
+        role: "developer".into(),
         agent: "dev-1".into(),
         engine: EngineLabel::default(),
         target: format!("a.py:f{}", slot.candidate),

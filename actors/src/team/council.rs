@@ -17,6 +17,7 @@ use super::placed;
 use super::story::StoryMsg;
 use super::work::SharedWork;
 use crate::event::{Candidate, Form, Proposal, StoryEvent};
+use crate::role::Role;
 
 /// What an agent is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub struct Assignment {
     pub round: u32,
     /// How many tries on this function came before; the first asks for the most likely answer.
     pub nth: u32,
+    /// Who makes it.
+    pub role: Role,
     /// The function to be rewritten.
     pub candidate: Candidate,
     /// The task of the plan.

@@ -20,6 +20,7 @@ use crate::event::Candidate;
 use crate::event::{StoryEvent, TaskNote};
 use crate::gate::{GateArgs, HumanGate};
 use crate::record;
+use crate::role::Roles;
 
 /// What a story is told.
 #[expect(clippy::large_enum_variant, reason = "a handful of messages a story; a box would only add a hop")]
@@ -49,6 +50,7 @@ impl Message for StoryMsg {
 #[derive(Clone)]
 pub(crate) struct StoryArgs {
     pub work: SharedWork,
+    pub roles: Roles,
     pub end: Arc<watch::Sender<End>>,
 }
 
@@ -81,6 +83,7 @@ pub(crate) struct StoryActor {
     pub work: SharedWork,
     pub core: StoryCore,
     pub known: Known,
+    pub roles: Roles,
     in_flight: BTreeSet<String>,
     council: Ref<CouncilMsg>,
     end: Arc<watch::Sender<End>>,
@@ -92,10 +95,11 @@ impl Actor for StoryActor {
     type Args = StoryArgs;
 
     async fn start(args: StoryArgs, ctx: &Context<StoryMsg>) -> Result<Self, ActorError> {
-        let StoryArgs { work, end } = args;
+        let StoryArgs { work, roles, end } = args;
         let council_args = CouncilArgs { work: work.clone(), story: ctx.myself() };
         let council = ctx.spawn::<Council>("council", council_args, Restart::Transient).await?;
         let mut story = Self {
+            roles,
             core: StoryCore::new(work.limits.clone()),
             known: Known::default(),
             in_flight: BTreeSet::new(),

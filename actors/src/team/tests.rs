@@ -21,6 +21,7 @@ fn assignment() -> Assignment {
         place: 1,
         round: 1,
         nth: 3,
+        role: crate::Roles::read(None).unwrap().builder("cart.py", 0).unwrap().clone(),
         candidate: Candidate {
             path: "cart.py".into(),
             function: "Cart.total".into(),

@@ -16,7 +16,7 @@ use fleet_tools::syntax::{Language, functions};
 use futures::FutureExt;
 use serde_json::json;
 
-use super::agent::{ROLE, author, empty_proposal, name};
+use super::agent::{author, empty_proposal, name};
 use super::council::{Assignment, Finding, Finished};
 use super::services::QUICK;
 use super::think::{Answer, Question, Show, seed};
@@ -60,13 +60,14 @@ impl<'a> Turns<'a> {
         let shown = self.work.show(self.show(&target).await?).await?;
         self.proposal.bundle.clone_from(&shown.bundle.hash);
         let ask = Ask {
+            system: &self.assignment.role.prompt,
             path: &self.assignment.candidate.path,
             function: &self.assignment.candidate.function,
             form: self.assignment.form,
             fence: target.fence(),
             repair: self.assignment.repairs.is_some(),
             adds: self.assignment.builds_on.is_some(),
-            tools: self.work.services.options.agent.offer_tools,
+            tools: &self.assignment.role.tools,
         };
         let messages = prompt::build(&shown.bundle.render(), &ask);
         let workspace = OpenWorkspace::new(self.work.services.gateway.clone(), self.open().await?);
@@ -137,7 +138,7 @@ impl<'a> Turns<'a> {
             materials.push(material::in_place(*attempt, &String::from_utf8_lossy(&patch)));
         }
         Ok(Show {
-            role: ROLE,
+            role: self.assignment.role.acts_as.name(),
             phase: Phase::Build,
             task: self.assignment.task.clone(),
             purpose: Some(steps::purpose(self.assignment.attempt)),
@@ -164,8 +165,8 @@ impl<'a> Turns<'a> {
             job: self.work.ctx.job.clone(),
             project: self.work.ctx.writer.project().clone(),
             name: format!("a{}", self.assignment.attempt),
-            role: ROLE.into(),
-            agent: name(self.assignment.place),
+            role: self.assignment.role.acts_as.name().into(),
+            agent: name(&self.assignment),
             phase: Phase::Build.name().into(),
             patch,
             build: story.build.clone(),
@@ -186,7 +187,7 @@ impl<'a> Turns<'a> {
         target: &Target,
         workspace: &WorkspaceRef,
     ) -> Result<(), StepError> {
-        let steps = self.work.services.options.agent.max_steps.max(1);
+        let steps = self.assignment.role.steps.unwrap_or(self.work.services.options.agent.max_steps).max(1);
         for turn in 0..steps {
             let answer = match self.think(&messages, target, turn).await {
                 Ok(answer) => answer,
@@ -224,22 +225,24 @@ impl<'a> Turns<'a> {
     async fn think(&mut self, messages: &[ChatMessage], target: &Target, turn: u32) -> Result<Answer, StepError> {
         let options = &self.work.services.options.agent;
         let attempt = self.assignment.attempt;
+        let sampled = self.assignment.role.temperature.unwrap_or(options.temperature);
         let key = format!("propose/{attempt}/think/{turn}");
         let question = Question {
             key: key.clone(),
-            by: author(self.assignment.place),
+            by: author(&self.assignment),
+            engine: self.assignment.role.engine.clone(),
             messages: messages.to_vec(),
             prefix: Some(target.opening.clone()),
             constraint: Constraint::None,
             stop: vec!["\n```".into()],
             // What was refused once is the likeliest answer still: later turns have to be sampled.
-            temperature: if turn == 0 { self.proposal.temperature } else { options.temperature },
+            temperature: if turn == 0 { self.proposal.temperature } else { sampled },
             seed: seed(self.work.story.seed, attempt).wrapping_add(u64::from(turn)),
             max_tokens: self.reply_tokens(target),
             tag: RequestTag {
                 job: self.work.ctx.job.to_string(),
                 task: self.assignment.task.clone().unwrap_or_default(),
-                role: ROLE.into(),
+                role: self.assignment.role.name.clone(),
                 phase: Phase::Build.name().into(),
                 attempt: self.assignment.place,
                 round: self.assignment.round,
@@ -256,7 +259,7 @@ impl<'a> Turns<'a> {
 
     /// A file needs as much room as it has, and some to grow.
     fn reply_tokens(&self, target: &Target) -> u32 {
-        let usual = self.work.services.options.agent.reply_tokens;
+        let usual = self.assignment.role.reply_tokens.unwrap_or(self.work.services.options.agent.reply_tokens);
         match self.assignment.form {
             Form::Function => usual,
             Form::File => usual.max(estimate_tokens(&target.file.text).saturating_mul(3) / 2),

@@ -1,9 +1,11 @@
 //! What the council is handed, and what becomes of what it hands back.
 
+use fleet_runtime::Author;
+
 use super::Events;
 use crate::core::Slot;
 use crate::event::{Candidate, Form, StoryEvent};
-use crate::team::agent::{author_of, empty_proposal};
+use crate::team::agent::empty_proposal;
 use crate::team::council::{Assignment, Finished};
 use crate::team::story::StoryActor;
 
@@ -20,17 +22,19 @@ pub(crate) fn assignment(story: &StoryActor, slot: Slot) -> Assignment {
         let told = known.said.iter().find(|(n, _)| *n == attempt);
         told.map(|(_, said)| said.clone()).unwrap_or_default()
     };
+    let role = story.roles.builder(&candidate.path, slot.nth).cloned().unwrap_or_else(|| story.roles.any().clone());
     Assignment {
         attempt: slot.attempt,
         place: slot.place,
         round: slot.round,
         nth: slot.nth,
+        form: role.form(slot.form),
+        role,
         candidate,
         task: known.tasks.first().map(|t| t.id.clone()),
         repairs: slot.repairs.map(|attempt| (attempt, said(attempt))),
         repair_patch: slot.repairs.and_then(|attempt| patch_of(story, attempt)),
         builds_on: slot.builds_on.and_then(|attempt| Some((attempt, patch_of(story, attempt)?))),
-        form: slot.form,
         shown: known.shown.contains(&purpose(slot.attempt)),
     }
 }
@@ -56,7 +60,7 @@ fn no_candidate() -> Candidate {
 /// What is recorded of a finished proposal: what was shown, what was stopped, what was proposed.
 pub(crate) fn proposal_events(story: &StoryActor, finished: Finished) -> Events {
     let Finished { proposal, shown, findings } = finished;
-    let by = author_of(&proposal.agent);
+    let by = Author::Agent { role: proposal.role.clone(), name: proposal.agent.clone() };
     let shown = shown.filter(|_| !story.known.shown.contains(&purpose(proposal.attempt)));
     let mut events: Events = shown.into_iter().map(|event| (story.work.node(), event)).collect();
     events.extend(findings.into_iter().map(|finding| {
