@@ -8,8 +8,10 @@ const KEYS: &str = "tokens, minutes, proposals";
 pub fn parse(text: &str) -> Result<StoryLimits, String> {
     let mut limits = StoryLimits::default();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (key, value) = part.split_once('=').ok_or_else(|| format!("`{part}` is not KEY=FIGURE, with KEY of {KEYS}"))?;
-        let figure = figure(value).ok_or_else(|| format!("`{value}` of {key} is no figure above 0, like 120000 or 120k"))?;
+        let (key, value) =
+            part.split_once('=').ok_or_else(|| format!("`{part}` is not KEY=FIGURE, with KEY of {KEYS}"))?;
+        let figure =
+            figure(value).ok_or_else(|| format!("`{value}` of {key} is no figure above 0, like 120000 or 120k"))?;
         let twice = match key.trim() {
             "tokens" => limits.max_tokens.replace(figure).is_some(),
             "minutes" => limits.minutes.replace(figure).is_some(),

@@ -74,7 +74,8 @@ fn check(terminal: &Terminal, paths: &[PathBuf]) -> Outcome {
 
 fn new(terminal: &Terminal, name: &str, dir: &Path) -> Outcome {
     let file = dir.join(format!("{name}.yaml"));
-    std::fs::create_dir_all(dir).map_err(|e| Failure::input(format!("{}: {e}", dir.display()), "give another --dir"))?;
+    std::fs::create_dir_all(dir)
+        .map_err(|e| Failure::input(format!("{}: {e}", dir.display()), "give another --dir"))?;
     let text = role::template(name);
     role::sound(&text, &file).map_err(failure)?;
     let written = std::fs::File::create_new(&file).and_then(|mut f| std::io::Write::write_all(&mut f, text.as_bytes()));

@@ -1,8 +1,8 @@
 //! The order of proposals, by what was measured and nothing else.
 //!
 //! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, no case of
-//! the tests written into the change, most tests passed, fewest lines changed, lowest attempt. No
-//! opinion and no clock has a say.
+//! the tests written into the change, most tests passed; where all of that is equal, the program that most
+//! attempts came to, then fewest lines changed, lowest attempt. No opinion and no clock has a say.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -29,9 +29,9 @@ impl StoryCore {
 }
 
 /// What is compared, the better the smaller. Names are those of the reasons below.
-pub(super) type Key = (bool, bool, bool, bool, usize, bool, Reverse<u32>, u32, u32);
+pub(super) type Key = (bool, bool, bool, bool, usize, bool, Reverse<u32>, Reverse<usize>, u32, u32);
 
-pub(super) fn order(attempt: u32, measured: &Measured) -> Key {
+pub(super) fn order(attempt: u32, measured: &Measured, votes: usize) -> Key {
     (
         !measured.touched_protected.is_empty(),
         !measured.applies,
@@ -40,6 +40,7 @@ pub(super) fn order(attempt: u32, measured: &Measured) -> Key {
         measured.newly_failing.len(),
         !measured.special_cased.is_empty(),
         Reverse(measured.passed),
+        Reverse(votes),
         measured.lines_changed,
         attempt,
     )
@@ -47,16 +48,22 @@ pub(super) fn order(attempt: u32, measured: &Measured) -> Key {
 
 /// Ranks attempts; those without a change come last, in their own order.
 pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
+    let votes = votes(attempts);
+    let count = |a: &Attempt| a.proposal.patch().and_then(|p| votes.get(p.program())).copied().unwrap_or(1);
     let mut executed: Vec<(Key, u32, &Measured)> =
-        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (order(n, m), n, m))).collect();
+        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (order(n, m, count(a)), n, m))).collect();
     executed.sort_by_key(|(key, ..)| *key);
     let mut places = Vec::with_capacity(attempts.len());
-    let mut before: Option<(u32, &Measured)> = None;
-    for (_, n, measured) in &executed {
-        let behind = before.map(|(m, b)| format!("; behind attempt {m}: {}", difference(b, measured)));
-        let reason = format!("{}{}", describe(measured), behind.unwrap_or_default());
+    let mut before: Option<(&Key, u32, &Measured)> = None;
+    for (key, n, measured) in &executed {
+        let agreed = match key.7 {
+            Reverse(..=1) => String::new(),
+            Reverse(votes) => format!(", {votes} attempts came to it"),
+        };
+        let behind = before.map(|(k, m, b)| format!("; behind attempt {m}: {}", difference((k, b), (key, measured))));
+        let reason = format!("{}{agreed}{}", describe(measured), behind.unwrap_or_default());
         places.push(Place { attempt: *n, reason });
-        before = Some((*n, measured));
+        before = Some((key, *n, measured));
     }
     places.extend(
         attempts
@@ -71,6 +78,15 @@ pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
         (_, None) => "there is no proposal".into(),
     };
     Standing { places, winner, reason }
+}
+
+/// How many attempts came to each program.
+fn votes(attempts: &BTreeMap<u32, Attempt>) -> BTreeMap<&str, usize> {
+    let mut votes = BTreeMap::new();
+    for patch in attempts.values().filter_map(|a| a.proposal.patch()) {
+        *votes.entry(patch.program()).or_default() += 1;
+    }
+    votes
 }
 
 fn without_verdict(attempt: &Attempt) -> String {
@@ -106,8 +122,7 @@ fn describe(m: &Measured) -> String {
 }
 
 /// The first measure in which two neighbours differ.
-fn difference(better: &Measured, worse: &Measured) -> String {
-    let (b, w) = (order(0, better), order(0, worse));
+fn difference((b, better): (&Key, &Measured), (w, worse): (&Key, &Measured)) -> String {
     if b.0 != w.0 {
         "disqualified".into()
     } else if b.1 != w.1 {
@@ -123,7 +138,9 @@ fn difference(better: &Measured, worse: &Measured) -> String {
     } else if b.6 != w.6 {
         format!("{} tests passed against {}", worse.passed, better.passed)
     } else if b.7 != w.7 {
-        format!("{} lines changed against {}", w.6, b.6)
+        format!("fewer attempts came to it, {} against {}", w.7.0, b.7.0)
+    } else if b.8 != w.8 {
+        format!("{} lines changed against {}", w.8, b.8)
     } else {
         "equal in everything, and later".into()
     }

@@ -518,6 +518,27 @@ fn a_pool_makes_all_proposals_and_commits_none() {
 }
 
 #[test]
+fn where_runs_can_not_tell_agreement_does() {
+    let slot = |attempt| Slot {
+        attempt,
+        round: 0,
+        place: attempt,
+        candidate: 0,
+        nth: attempt,
+        repairs: None,
+        builds_on: None,
+        form: Form::Function,
+    };
+    let mut all = attempts(vec![passing(1), passing(5)]);
+    let StoryEvent::Proposal(proposal) = proposal(&slot(2), Some("1b".into())) else { unreachable!() };
+    all.insert(2, Attempt { proposal, verdict: Some(passing(6)), executed: Some(1) });
+    let standing = rank(&all);
+    assert_eq!(standing.winner, Some(1));
+    assert!(standing.places[0].reason.contains("2 attempts came to it"), "{standing:?}");
+    assert!(standing.places[2].reason.contains("fewer attempts came to it, 1 against 2"), "{standing:?}");
+}
+
+#[test]
 fn a_change_with_the_tests_own_values_stands_behind_and_never_wins() {
     let special = Measured { special_cased: vec!["37".into()], ..passing(1) };
     let standing = rank(&attempts(vec![special.clone(), passing(9)]));

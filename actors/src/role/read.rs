@@ -97,7 +97,11 @@ fn sound(role: &Role, text: &str, path: &Path) -> Result<(), RoleError> {
     };
     let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if role.name.is_empty() || role.name.len() > MAX_NAME || !role.name.chars().all(letter) {
-        return wrong("name", format!("`{}` is no name of a role", role.name), "use lower-case letters, digits and dashes");
+        return wrong(
+            "name",
+            format!("`{}` is no name of a role", role.name),
+            "use lower-case letters, digits and dashes",
+        );
     }
     if role.prompt.trim().is_empty() {
         return wrong("prompt", "`prompt` is empty".into(), "say who it is and how it answers");
@@ -108,11 +112,19 @@ fn sound(role: &Role, text: &str, path: &Path) -> Result<(), RoleError> {
         return wrong("phases", what, "the phases are: design, plan, build");
     }
     if role.phases.contains(&Phase::Build) && role.acts_as != super::Class::Developer {
-        return wrong("acts_as", format!("a {} changes nothing", role.acts_as.name()), "let it act as developer, or take `build` from its phases");
+        return wrong(
+            "acts_as",
+            format!("a {} changes nothing", role.acts_as.name()),
+            "let it act as developer, or take `build` from its phases",
+        );
     }
     for glob in &role.files {
         if let Err(e) = Glob::new(glob) {
-            return wrong("files", format!("`{glob}` is not a glob: {}", e.kind()), "write globs such as `src/**/*.py`");
+            return wrong(
+                "files",
+                format!("`{glob}` is not a glob: {}", e.kind()),
+                "write globs such as `src/**/*.py`",
+            );
         }
     }
     if let Some(tool) = role.tools.iter().find(|t| tool_info(t).is_none_or(|info| info.changes)) {
