@@ -317,6 +317,15 @@ impl Measured {
     }
 }
 
+/// Further tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeFile {
+    /// Where it goes.
+    pub path: String,
+    /// Blob that holds it.
+    pub digest: String,
+}
+
 /// One run of a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunNote {
@@ -497,6 +506,30 @@ pub enum StoryEvent {
         /// Key of the effect that holds the whole outcome.
         effect: String,
     },
+    /// Further tests were written, to tell changes apart that pass all the others.
+    Probes {
+        /// The file that they are in and its text's blob; none: nothing could be used.
+        file: Option<ProbeFile>,
+        /// In words.
+        why: String,
+        /// Hash of what the writer was shown.
+        bundle: String,
+        /// Key of the model call.
+        effect: String,
+        /// What it cost.
+        spend: Spend,
+    },
+    /// A change that passes was run with the further tests.
+    Examined {
+        /// The attempt; holds for each attempt with an equal program.
+        attempt: u32,
+        /// Further tests that pass.
+        passed: Vec<String>,
+        /// Further tests that fail.
+        failed: Vec<String>,
+        /// Key of the effect.
+        effect: String,
+    },
     /// The proposals so far were ranked.
     Ranked {
         /// The last wave that is taken into account.
@@ -593,6 +626,8 @@ impl StoryEvent {
             Self::Localised { .. } => "story.localised",
             Self::Proposal(_) => "story.proposal",
             Self::Verdict { .. } => "story.verdict",
+            Self::Probes { .. } => "story.probes",
+            Self::Examined { .. } => "story.examined",
             Self::Ranked { .. } => "story.ranked",
             Self::GateOpened { .. } => "story.gate_opened",
             Self::GateDecided { .. } => "story.gate_decided",

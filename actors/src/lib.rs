@@ -22,6 +22,7 @@ pub mod narrate;
 pub mod options;
 pub mod plain;
 pub mod plan;
+mod probes;
 pub mod prompt;
 mod record;
 pub mod reply;

@@ -50,6 +50,13 @@ fn told(event: &StoryEvent) -> Option<String> {
         }
         StoryEvent::Proposal(proposal) => proposed(proposal),
         StoryEvent::Verdict { attempt, measured, .. } => format!("attempt {attempt} executed: {}", verdict(measured)),
+        StoryEvent::Probes { file: Some(file), spend, .. } => {
+            format!("further tests: {} — {}", clean(&file.path), cost(spend))
+        }
+        StoryEvent::Probes { why, .. } => format!("no further tests: {}", short(why, 200)),
+        StoryEvent::Examined { attempt, passed, failed, .. } => {
+            format!("attempt {attempt} with further tests: {} passed, {} failed", passed.len(), failed.len())
+        }
         StoryEvent::Ranked { reason, .. } => short(reason, 240),
         StoryEvent::GateOpened { gate, question, expires_at, .. } => {
             format!("waiting for approval {}: {} (until {expires_at})", clean(gate), short(question, 160))

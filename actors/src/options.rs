@@ -35,6 +35,8 @@ pub struct CouncilOptions {
     pub wave: u32,
     /// Suspected functions that the proposals are spread over. Default 5.
     pub candidates: u32,
+    /// Whether further tests are written where several different changes pass. Default true; costs one reply.
+    pub probe: bool,
     /// Waves before the architect is asked for a design and a plan. Default 2; 0 asks before anything is tried.
     pub design_after: u32,
     /// Proposals in progress at once. Default 8. The engine decides how many really run together.
@@ -55,6 +57,7 @@ impl Default for CouncilOptions {
             first: vec![1, 3],
             wave: 8,
             candidates: 5,
+            probe: true,
             design_after: 2,
             parallel: 8,
             max_tokens: 200_000,

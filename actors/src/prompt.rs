@@ -110,6 +110,16 @@ fn answer_with(form: Form, function: &str, fence: &str) -> String {
     format!("Answer with the whole {whole} in one ```{fence} block, without any explanation.")
 }
 
+/// Asks a tester for further tests beside those of a file.
+pub fn probes(system: &str, bundle: &str, path: &str, fence: &str) -> Vec<ChatMessage> {
+    let ask = format!(
+        "Write at most five further tests in the style of {path}, as one file that begins as it does. Each checks one thing that \
+the story or an acceptance criterion says and that no test checks yet; work out each expected value with care. Repeat no \
+existing test. Answer with one ```{fence} block, without any explanation."
+    );
+    messages(system, bundle, &ask)
+}
+
 /// What follows a reply that could not be used.
 pub fn observation(observed: &str, form: Form, function: &str, fence: &str) -> ChatMessage {
     ChatMessage::user(format!("{observed}\n\n{}", answer_with(form, function, fence)))

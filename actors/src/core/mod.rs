@@ -38,6 +38,8 @@ pub struct Limits {
     pub wave: u32,
     /// Suspected functions that proposals are spread over, at least 1.
     pub candidates: u32,
+    /// Whether further tests are written where several different changes pass.
+    pub probe: bool,
     /// Waves before the architect is asked for a design and a plan.
     pub design_after: u32,
     /// All proposals are made and executed in one wave, none answers another, and nothing is committed.
@@ -74,6 +76,13 @@ pub enum Command {
     Forgo(Slot),
     /// Execute a proposal → `Verdict`.
     Verify {
+        /// The lowest attempt with this program.
+        attempt: u32,
+    },
+    /// Let further tests be written → `Probes`.
+    Probe,
+    /// Run a change that passes with them → `Examined`.
+    Examine {
         /// The lowest attempt with this program.
         attempt: u32,
     },
@@ -124,7 +133,9 @@ impl Command {
             Self::Propose(slot) | Self::Forgo(slot) => format!("propose/{}", slot.attempt),
             Self::Verify { attempt } => format!("verify/{attempt}"),
             Self::Enter { phase, round } => format!("enter/{phase}/{round}"),
+            Self::Examine { attempt } => format!("examine/{attempt}"),
             Self::Rank { round } => format!("rank/{round}"),
+            Self::Probe => "probe".into(),
             Self::Accept => "accept".into(),
             Self::Baseline => "baseline".into(),
             Self::Design => "design".into(),
@@ -147,6 +158,8 @@ pub struct Attempt {
     pub verdict: Option<Measured>,
     /// The attempt that was executed for it: itself, or the first with an equal program.
     pub executed: Option<u32>,
+    /// Further tests that it passes.
+    pub further: Option<BTreeSet<String>>,
 }
 
 /// The state of one story.
@@ -162,6 +175,10 @@ pub struct StoryCore {
     attempts: BTreeMap<u32, Attempt>,
     ranked: Option<(u32, Option<u32>)>,
     best: Option<u32>,
+    /// Whether there are further tests.
+    probes: Option<bool>,
+    /// The order takes them into account.
+    chosen: bool,
     gate: Option<(String, Asked)>,
     decision: Option<(GateDecision, u32, String)>,
     /// How often a person let it go on, and how many attempts there were when one did last.
@@ -192,6 +209,8 @@ impl StoryCore {
             attempts: BTreeMap::new(),
             ranked: None,
             best: None,
+            probes: None,
+            chosen: false,
             gate: None,
             decision: None,
             went_on: 0,
@@ -223,9 +242,19 @@ impl StoryCore {
             StoryEvent::Localised { candidates, .. } => self.suspects = Some(schedule::suspects(candidates)),
             StoryEvent::Proposal(proposal) => self.apply_proposal(proposal),
             StoryEvent::Verdict { attempt, patch, measured, .. } => self.apply_verdict(*attempt, patch, measured),
+            StoryEvent::Probes { file, spend, .. } => {
+                self.tokens += spend.tokens();
+                self.probes = Some(file.is_some());
+            }
+            StoryEvent::Examined { attempt, passed, .. } => {
+                if let Some(attempt) = self.attempts.get_mut(attempt) {
+                    attempt.further = Some(passed.iter().cloned().collect());
+                }
+            }
             StoryEvent::Ranked { round, places, winner, .. } => {
                 self.ranked = Some((*round, *winner));
                 self.best = places.first().map(|p| p.attempt);
+                self.chosen = self.probes == Some(true) && self.rivals().iter().all(|n| self.is_examined(*n));
             }
             StoryEvent::GateOpened { gate, asked, .. } => self.gate = Some((gate.clone(), *asked)),
             StoryEvent::GateDecided { decision, attempt, by, comment, .. } => {
@@ -247,7 +276,7 @@ impl StoryCore {
             Some((before.executed, before.verdict.as_ref().map(|m| of_patch(m, patch))))
         });
         let (executed, verdict) = known.unwrap_or_default();
-        let attempt = Attempt { proposal: proposal.clone(), verdict: verdict.flatten(), executed };
+        let attempt = Attempt { proposal: proposal.clone(), verdict: verdict.flatten(), executed, further: None };
         self.attempts.entry(proposal.attempt).or_insert(attempt);
     }
 
@@ -313,7 +342,7 @@ impl StoryCore {
             return Some(self.pooled());
         }
         if winner.is_some() {
-            return None;
+            return self.choose(wave - 1);
         }
         if wave > 0 && (self.size(wave) == 0 || self.budget_used() || self.exhausted(wave)) {
             return Some(self.unsolved(wave));
@@ -327,6 +356,35 @@ impl StoryCore {
             }
         }
         Some(self.play(wave))
+    }
+
+    /// Where several different changes pass, further tests may tell them apart. None when that is behind.
+    fn choose(&self, wave: u32) -> Option<Vec<Command>> {
+        let rivals = self.rivals();
+        if rivals.len() < 2 || !self.limits.probe || self.decision.is_some() {
+            return None;
+        }
+        match self.probes {
+            None if self.budget_used() => None,
+            None => Some(vec![Command::Probe]),
+            Some(false) => None,
+            Some(true) => {
+                let open: Vec<u32> = rivals.into_iter().filter(|n| !self.is_examined(*n)).collect();
+                if open.is_empty() {
+                    return (!self.chosen).then(|| vec![Command::Rank { round: wave }]);
+                }
+                Some(open.into_iter().map(|attempt| Command::Examine { attempt }).collect())
+            }
+        }
+    }
+
+    /// The attempts that were executed and pass, one for each program.
+    fn rivals(&self) -> Vec<u32> {
+        self.attempts.iter().filter(|(n, a)| a.executed == Some(**n) && self.passes(**n)).map(|(n, _)| *n).collect()
+    }
+
+    fn is_examined(&self, attempt: u32) -> bool {
+        self.attempts.get(&attempt).is_some_and(|a| a.further.is_some())
     }
 
     /// Nothing passed, and there is nothing left to try with. A person who is there may give more.

@@ -1,11 +1,13 @@
 //! The order of proposals, by what was measured and nothing else.
 //!
 //! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, no case of
-//! the tests written into the change, most tests passed; where all of that is equal, the program that most
-//! attempts came to, then fewest lines changed, lowest attempt. No opinion and no clock has a say.
+//! the tests written into the change, most tests passed. Where all of that is equal: the largest agreement on
+//! further tests, the program that most attempts came to, fewest lines changed, lowest attempt. No clock has a say.
+//!
+//! Agreement is the number of attempts whose programs pass the same further tests, times the number of those tests.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Attempt, StoryCore};
 use crate::event::{Measured, Place};
@@ -29,9 +31,9 @@ impl StoryCore {
 }
 
 /// What is compared, the better the smaller. Names are those of the reasons below.
-pub(super) type Key = (bool, bool, bool, bool, usize, bool, Reverse<u32>, Reverse<usize>, u32, u32);
+pub(super) type Key = (bool, bool, bool, bool, usize, bool, Reverse<u32>, Reverse<usize>, Reverse<usize>, u32, u32);
 
-pub(super) fn order(attempt: u32, measured: &Measured, votes: usize) -> Key {
+pub(super) fn order(attempt: u32, measured: &Measured, agreement: usize, votes: usize) -> Key {
     (
         !measured.touched_protected.is_empty(),
         !measured.applies,
@@ -40,6 +42,7 @@ pub(super) fn order(attempt: u32, measured: &Measured, votes: usize) -> Key {
         measured.newly_failing.len(),
         !measured.special_cased.is_empty(),
         Reverse(measured.passed),
+        Reverse(agreement),
         Reverse(votes),
         measured.lines_changed,
         attempt,
@@ -50,16 +53,22 @@ pub(super) fn order(attempt: u32, measured: &Measured, votes: usize) -> Key {
 pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
     let votes = votes(attempts);
     let count = |a: &Attempt| a.proposal.patch().and_then(|p| votes.get(p.program())).copied().unwrap_or(1);
+    let agreement = agreement(attempts, &votes);
+    let agreed = |a: &Attempt| a.executed.and_then(|n| agreement.get(&n)).copied().unwrap_or(0);
+    let place = |(n, a): (&u32, &'_ Attempt)| Some(order(*n, a.verdict.as_ref()?, agreed(a), count(a)));
     let mut executed: Vec<(Key, u32, &Measured)> =
-        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (order(n, m, count(a)), n, m))).collect();
+        attempts.iter().filter_map(|(n, a)| Some((place((n, a))?, *n, a.verdict.as_ref()?))).collect();
     executed.sort_by_key(|(key, ..)| *key);
     let mut places = Vec::with_capacity(attempts.len());
     let mut before: Option<(&Key, u32, &Measured)> = None;
     for (key, n, measured) in &executed {
-        let agreed = match key.7 {
+        let mut agreed = match key.8 {
             Reverse(..=1) => String::new(),
             Reverse(votes) => format!(", {votes} attempts came to it"),
         };
+        if key.7.0 > 0 {
+            agreed.push_str(&format!(", agreement on further tests {}", key.7.0));
+        }
         let behind = before.map(|(k, m, b)| format!("; behind attempt {m}: {}", difference((k, b), (key, measured))));
         let reason = format!("{}{agreed}{}", describe(measured), behind.unwrap_or_default());
         places.push(Place { attempt: *n, reason });
@@ -87,6 +96,18 @@ fn votes(attempts: &BTreeMap<u32, Attempt>) -> BTreeMap<&str, usize> {
         *votes.entry(patch.program()).or_default() += 1;
     }
     votes
+}
+
+/// The agreement of each attempt that was run with further tests.
+fn agreement(attempts: &BTreeMap<u32, Attempt>, votes: &BTreeMap<&str, usize>) -> BTreeMap<u32, usize> {
+    let mut backed: BTreeMap<&BTreeSet<String>, usize> = BTreeMap::new();
+    for attempt in attempts.values() {
+        if let (Some(further), Some(patch)) = (&attempt.further, attempt.proposal.patch()) {
+            *backed.entry(further).or_default() += votes.get(patch.program()).copied().unwrap_or(1);
+        }
+    }
+    let of = |a: &Attempt| a.further.as_ref().map(|f| backed.get(f).copied().unwrap_or(0) * f.len());
+    attempts.iter().filter_map(|(n, a)| Some((*n, of(a)?))).collect()
 }
 
 fn without_verdict(attempt: &Attempt) -> String {
@@ -138,9 +159,11 @@ fn difference((b, better): (&Key, &Measured), (w, worse): (&Key, &Measured)) -> 
     } else if b.6 != w.6 {
         format!("{} tests passed against {}", worse.passed, better.passed)
     } else if b.7 != w.7 {
-        format!("fewer attempts came to it, {} against {}", w.7.0, b.7.0)
+        format!("less agreement on further tests, {} against {}", w.7.0, b.7.0)
     } else if b.8 != w.8 {
-        format!("{} lines changed against {}", w.8, b.8)
+        format!("fewer attempts came to it, {} against {}", w.8.0, b.8.0)
+    } else if b.9 != w.9 {
+        format!("{} lines changed against {}", w.9, b.9)
     } else {
         "equal in everything, and later".into()
     }

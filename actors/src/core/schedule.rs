@@ -165,7 +165,7 @@ impl StoryCore {
             .filter(|(n, a)| a.proposal.target != suspect.target && a.executed == Some(*n))
             .filter_map(|(n, a)| Some((n, a.verdict.as_ref()?)))
             .filter(|(n, m)| m.gets_somewhere() && !m.passes() && !added.contains(&(*n, suspect.target.as_str())))
-            .min_by_key(|(n, m)| order(*n, m, 1))
+            .min_by_key(|(n, m)| order(*n, m, 0, 1))
             .map(|(n, _)| n)
     }
 
@@ -212,7 +212,7 @@ impl StoryCore {
             .filter(|(n, a)| a.executed == Some(*n) && !answered.contains(n))
             .filter_map(|(n, a)| Some((n, a.verdict.as_ref()?)))
             .filter(|(_, m)| m.applies && m.touched_protected.is_empty() && !m.passes())
-            .min_by_key(|(n, m)| order(*n, m, 1))
+            .min_by_key(|(n, m)| order(*n, m, 0, 1))
             .map(|(n, _)| n)
     }
 

@@ -14,6 +14,7 @@ fn limits(approve: Approve) -> Limits {
         first: vec![1, 2],
         wave: 3,
         candidates: 2,
+        probe: true,
         design_after: 1,
         max_tokens: 100_000,
         approve,
@@ -59,6 +60,8 @@ impl World {
                 let digest = core.attempts()[attempt].proposal.patch().unwrap().digest.clone();
                 verdict(*attempt, &digest, self.measured())
             }
+            Command::Probe => probes(self.draw(3) > 0),
+            Command::Examine { attempt } => examined(*attempt, (0..self.draw(3)).map(|n| n.to_string()).collect()),
             Command::Rank { round } => {
                 let Standing { places, winner, reason } = core.standing();
                 StoryEvent::Ranked { round: *round, places, winner, reason }
@@ -198,6 +201,20 @@ fn verdict(attempt: u32, digest: &str, measured: Measured) -> StoryEvent {
     }
 }
 
+fn probes(usable: bool) -> StoryEvent {
+    StoryEvent::Probes {
+        file: usable.then(|| ProbeFile { path: "tests/more.py".into(), digest: "d".into() }),
+        why: "because".into(),
+        bundle: "b".into(),
+        effect: "probe".into(),
+        spend: Spend::default(),
+    }
+}
+
+fn examined(attempt: u32, passed: Vec<String>) -> StoryEvent {
+    StoryEvent::Examined { attempt, passed, failed: vec![], effect: "e".into() }
+}
+
 fn opened(attempt: u32, asked: Asked) -> StoryEvent {
     StoryEvent::GateOpened {
         gate: "g".into(),
@@ -326,7 +343,7 @@ fn attempts(measured: Vec<Measured>) -> BTreeMap<u32, Attempt> {
         .zip(measured)
         .map(|(n, m)| {
             let StoryEvent::Proposal(proposal) = proposal(&slot(n), Some(n.to_string())) else { unreachable!() };
-            (n, Attempt { proposal, verdict: Some(m), executed: Some(n) })
+            (n, Attempt { proposal, verdict: Some(m), executed: Some(n), further: None })
         })
         .collect()
 }
@@ -531,11 +548,36 @@ fn where_runs_can_not_tell_agreement_does() {
     };
     let mut all = attempts(vec![passing(1), passing(5)]);
     let StoryEvent::Proposal(proposal) = proposal(&slot(2), Some("1b".into())) else { unreachable!() };
-    all.insert(2, Attempt { proposal, verdict: Some(passing(6)), executed: Some(1) });
+    all.insert(2, Attempt { proposal, verdict: Some(passing(6)), executed: Some(1), further: None });
     let standing = rank(&all);
     assert_eq!(standing.winner, Some(1));
     assert!(standing.places[0].reason.contains("2 attempts came to it"), "{standing:?}");
     assert!(standing.places[2].reason.contains("fewer attempts came to it, 1 against 2"), "{standing:?}");
+}
+
+#[test]
+fn rivals_are_told_apart_by_what_they_agree_on() {
+    let mut core = begun(Limits { first: vec![], wave: 3, proposals: 3, ..limits(Approve::Ask) }, &[1]);
+    wave(&mut core, 0, |s| Some((s.attempt.to_string(), passing(s.attempt + 1))));
+    assert_eq!(core.best(), Some(0));
+    assert_eq!(core.next(), [Command::Probe]);
+    core.apply(&probes(true));
+    let open = core.next();
+    assert_eq!(open, [0, 1, 2].map(|attempt| Command::Examine { attempt }));
+    core.apply(&examined(0, vec!["a".into()]));
+    core.apply(&examined(1, vec!["a".into(), "b".into()]));
+    core.apply(&examined(2, vec!["a".into(), "b".into()]));
+    assert_eq!(core.next(), [Command::Rank { round: 0 }]);
+    let Standing { places, winner, reason } = core.standing();
+    assert_eq!(winner, Some(1));
+    assert!(reason.contains("agreement on further tests 4"), "{reason}");
+    core.apply(&StoryEvent::Ranked { round: 0, places, winner, reason });
+    assert_eq!(core.next(), [Command::OpenGate { attempt: 1, asked: Asked::Commit }]);
+    // Without any that can be used, the order stands as it was.
+    let mut core = begun(Limits { first: vec![], wave: 3, proposals: 3, ..limits(Approve::Ask) }, &[1]);
+    wave(&mut core, 0, |s| Some((s.attempt.to_string(), passing(s.attempt + 1))));
+    core.apply(&probes(false));
+    assert_eq!(core.next(), [Command::OpenGate { attempt: 0, asked: Asked::Commit }]);
 }
 
 #[test]

@@ -106,6 +106,17 @@ impl Fold {
             StoryEvent::Localised { candidates, .. } => report.suspects.clone_from(candidates),
             StoryEvent::Proposal(proposal) => self.proposal(proposal, event, at),
             StoryEvent::Verdict { .. } => self.verdict(story, at),
+            StoryEvent::Probes { file, why, bundle, effect, spend } => {
+                let what = file.as_ref().map_or("none".to_owned(), |f| format!("{} ({})", f.path, f.digest));
+                let evidence = vec![format!("bundle {bundle}"), format!("effect {effect}")];
+                self.spend(&event.by, spend);
+                self.decide("further tests", what, why.clone(), evidence, event, at);
+            }
+            StoryEvent::Examined { attempt, passed, failed, effect } => {
+                let what = format!("attempt {attempt}: {} passed, {} failed", passed.len(), failed.len());
+                let why = if passed.is_empty() { String::new() } else { format!("passed {}", passed.join(", ")) };
+                self.decide("further tests", what, why, vec![format!("effect {effect}")], event, at);
+            }
             StoryEvent::Ranked { places, winner, reason, round } => {
                 self.places(places);
                 let what = match winner {

@@ -18,8 +18,11 @@ pub use read::RoleError;
 use crate::event::{Form, Phase};
 
 /// The files that are always there.
-const BUILT_IN: [(&str, &str); 2] =
-    [("architect.yaml", include_str!("architect.yaml")), ("developer.yaml", include_str!("developer.yaml"))];
+const BUILT_IN: [(&str, &str); 3] = [
+    ("architect.yaml", include_str!("architect.yaml")),
+    ("developer.yaml", include_str!("developer.yaml")),
+    ("qa.yaml", include_str!("qa.yaml")),
+];
 
 /// What a role may do, as policy and memory know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +32,8 @@ pub enum Class {
     Architect,
     /// Changes code and adds tests.
     Developer,
+    /// Adds tests.
+    Tester,
 }
 
 impl Class {
@@ -37,6 +42,7 @@ impl Class {
         match self {
             Self::Architect => "architect",
             Self::Developer => "developer",
+            Self::Tester => "tester",
         }
     }
 }
@@ -51,7 +57,7 @@ pub struct Role {
     pub about: String,
     /// What it may do.
     pub acts_as: Class,
-    /// The phases in which it is asked: `design`, `plan`, `build`.
+    /// The phases in which it is asked: `design`, `plan`, `build`, `test`.
     pub phases: Vec<Phase>,
     /// The system prompt.
     pub prompt: String,
@@ -121,7 +127,7 @@ impl Roles {
             }
         }
         let roles = Self(roles);
-        for phase in [Phase::Design, Phase::Plan, Phase::Build] {
+        for phase in [Phase::Design, Phase::Plan, Phase::Build, Phase::Test] {
             if roles.of(phase).next().is_none() {
                 return Err(RoleError::nobody(dir, phase));
             }
@@ -170,9 +176,9 @@ pub fn template(name: &str) -> String {
         "# A role of the team; see `fleet role list`. Check it with `fleet role check FILE`.\n\
          name: {name}\n\
          about: what it does, in a line\n\
-         # What it may do: architect (reads), developer (changes code).\n\
+         # What it may do: architect (reads), developer (changes code), tester (adds tests).\n\
          acts_as: developer\n\
-         # When it is asked: design, plan, build. Several roles of one phase take turns.\n\
+         # When it is asked: design, plan, build, test. Several roles of the phase build take turns.\n\
          phases: [build]\n\
          prompt: >-\n  You are a software developer. You rewrite what you are asked for, change as little as possible,\n  and answer with code only.\n\
          # The files that it is asked about; all, if there are none.\n\

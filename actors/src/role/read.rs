@@ -106,10 +106,11 @@ fn sound(role: &Role, text: &str, path: &Path) -> Result<(), RoleError> {
     if role.prompt.trim().is_empty() {
         return wrong("prompt", "`prompt` is empty".into(), "say who it is and how it answers");
     }
-    let unasked = role.phases.iter().find(|p| !matches!(p, Phase::Design | Phase::Plan | Phase::Build));
+    let asked = |p: &&Phase| matches!(p, Phase::Design | Phase::Plan | Phase::Build | Phase::Test);
+    let unasked = role.phases.iter().find(|p| !asked(p));
     if role.phases.is_empty() || unasked.is_some() {
         let what = unasked.map_or("`phases` is empty".into(), |p| format!("nobody is asked in the phase {p}"));
-        return wrong("phases", what, "the phases are: design, plan, build");
+        return wrong("phases", what, "the phases are: design, plan, build, test");
     }
     if role.phases.contains(&Phase::Build) && role.acts_as != super::Class::Developer {
         return wrong(
@@ -147,7 +148,7 @@ fn remedy_for(what: &str) -> String {
     } else if said("unknown field") {
         "the keys are: name, about, acts_as, phases, prompt, files, forms, tools, engine, temperature, reply_tokens, steps"
     } else if said("unknown variant") {
-        "acts_as is architect or developer; phases: design, plan, build; forms: function, file"
+        "acts_as is architect, developer or tester; phases: design, plan, build, test; forms: function, file"
     } else {
         "it is YAML: `key: value`, lists as `[a, b]`"
     }

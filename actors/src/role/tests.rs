@@ -35,7 +35,7 @@ fn a_role_with_the_name_of_a_built_in_takes_its_place() {
     let place = dir(&[("own.yaml", &own)]);
     let roles = Roles::read(Some(place.path())).unwrap();
     assert_eq!(roles.builder("src/a.py", 0).unwrap().prompt, "You know SQL.");
-    assert_eq!(roles.all().len(), 2);
+    assert_eq!(roles.all().len(), 3);
     let place = dir(&[("a.yaml", SQL), ("b.yaml", SQL)]);
     assert!(Roles::read(Some(place.path())).unwrap_err().what.contains("another file"));
 }
@@ -53,7 +53,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ("about: queries", "abuot: queries", 2, "unknown field"),
         ("developer", "king", 3, "unknown variant"),
         ("acts_as: developer", "acts_as: architect", 3, "changes nothing"),
-        ("[build]", "[test]", 4, "nobody is asked"),
+        ("[build]", "[docs]", 4, "nobody is asked"),
         ("You know SQL.", "''", 5, "empty"),
         ("db/**", "db/[", 6, "not a glob"),
         ("forms: [function]", "tools: [exec]", 7, "no tool"),

@@ -17,7 +17,7 @@ use super::steps;
 use super::work::{SharedWork, StepError};
 use crate::core::{Command, Slot, StoryCore};
 use crate::event::Candidate;
-use crate::event::{StoryEvent, TaskNote};
+use crate::event::{ProbeFile, StoryEvent, TaskNote};
 use crate::gate::{GateArgs, HumanGate};
 use crate::record;
 use crate::role::Roles;
@@ -63,6 +63,8 @@ pub(crate) struct Known {
     pub approach: String,
     /// What runs of executed attempts said.
     pub said: Vec<(u32, String)>,
+    /// Further tests, where some were written.
+    pub probes: Option<ProbeFile>,
     /// For whom a bundle is recorded already.
     pub shown: BTreeSet<String>,
     /// Position and author of the decision at the gate.
@@ -164,6 +166,7 @@ impl StoryActor {
             StoryEvent::Design { approach, .. } => self.known.approach = approach,
             StoryEvent::Plan { tasks, .. } => self.known.tasks = tasks,
             StoryEvent::Verdict { attempt, said, .. } => self.known.said.push((attempt, said)),
+            StoryEvent::Probes { file, .. } => self.known.probes = file,
             StoryEvent::Bundle { task: Some(task), .. } => drop(self.known.shown.insert(task)),
             gate @ StoryEvent::GateOpened { .. } => {
                 self.known.gate = Some(gate);

@@ -73,6 +73,7 @@ impl Work {
             first: council.first.clone(),
             wave: council.wave,
             candidates: council.candidates,
+            probe: council.probe,
             design_after: council.design_after,
             pool: spec.limits.pool.unwrap_or(false),
             max_tokens: spec.limits.max_tokens.unwrap_or(council.max_tokens),

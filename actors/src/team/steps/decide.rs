@@ -23,11 +23,11 @@ const REPLY_TOKENS: u32 = 400;
 const SEED_PLACE: u32 = u32::MAX;
 
 /// Who is asked in a phase.
-fn asked(story: &StoryActor, phase: Phase) -> &Role {
+pub(super) fn asked(story: &StoryActor, phase: Phase) -> &Role {
     story.roles.of(phase).next().unwrap_or(story.roles.any())
 }
 
-fn author(role: &Role) -> Author {
+pub(super) fn author(role: &Role) -> Author {
     Author::Agent { role: role.name.clone(), name: role.name.clone() }
 }
 

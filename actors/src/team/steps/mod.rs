@@ -8,6 +8,7 @@ mod begin;
 mod decide;
 mod deliver;
 mod judge;
+mod probe;
 mod propose;
 mod source;
 
@@ -36,6 +37,8 @@ pub(crate) async fn carry_out(story: &StoryActor, command: Command) -> Result<Ev
         Command::Design => decide::design(story).await,
         Command::Plan => decide::plan(story).await,
         Command::Verify { attempt } => judge::verify(story, attempt).await,
+        Command::Probe => probe::write(story).await,
+        Command::Examine { attempt } => probe::examine(story, attempt).await,
         Command::Rank { round } => one(judge::rank(story, round)),
         Command::OpenGate { attempt, asked } => one(deliver::open_gate(story, attempt, asked)),
         Command::DecideByPolicy { attempt } => one(deliver::decide_by_policy(story, attempt)),
