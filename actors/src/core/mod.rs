@@ -276,7 +276,7 @@ impl StoryCore {
             Some((before.executed, before.verdict.as_ref().map(|m| of_patch(m, patch))))
         });
         let (executed, verdict) = known.unwrap_or_default();
-        let attempt = Attempt { proposal: proposal.clone(), verdict: verdict.flatten(), executed, further: None };
+        let attempt = Attempt { proposal: proposal.clone(), verdict, executed, further: None };
         self.attempts.entry(proposal.attempt).or_insert(attempt);
     }
 

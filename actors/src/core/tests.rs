@@ -497,7 +497,7 @@ fn every_third_try_is_written_in_the_other_form() {
 
 #[test]
 fn it_ends_early_when_nothing_new_comes() {
-    let mut core = begun(Limits { first: vec![], wave: 16, proposals: 64, ..limits(Approve::Ask) }, &[1, 1]);
+    let mut core = begun(Limits { first: vec![], wave: 16, proposals: 64, ..limits(Approve::PolicyAuto) }, &[1, 1]);
     let fails = Measured { target_fixed: false, ..passing(1) };
     wave(&mut core, 0, |_| Some(("1".into(), fails.clone())));
     assert!(!matches!(core.next()[..], [Command::End { .. }]), "{:?}", core.next());

@@ -223,6 +223,8 @@ impl Fold {
             attempt: p.attempt,
             round: p.round,
             repairs: p.repairs,
+            builds_on: p.builds_on,
+            form: p.form,
             same_as: None,
             agent: p.agent.clone(),
             target: p.target.clone(),
