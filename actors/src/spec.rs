@@ -25,6 +25,10 @@ pub struct StoryLimits {
     /// Rounds of repair after a round in which nothing passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repair_rounds: Option<u32>,
+    /// Proposals that don't depend on each other: all of them are made and executed, also after one passes, and
+    /// nothing is committed. For measuring.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<bool>,
     /// Tokens (prompt and reply together) after which no further proposal is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,

@@ -4,11 +4,9 @@
 //! which (model) → plan (a stage's tasks, by what is known) → child (a process a task, points as they come) → rows
 //!   rows → recommend → report (JSON, tables) and page (HTML)
 //! ```
-//! [`plan`], [`recommend`], [`chart`] and [`page`] are pure; only [`child`] measures. No node is asked.
+//! [`plan`], [`recommend`] and [`page`] are pure; only [`child`] measures. No node is asked.
 
-mod chart;
 mod child;
-mod figures;
 mod machine;
 mod page;
 mod plan;
