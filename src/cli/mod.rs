@@ -27,6 +27,7 @@ mod node;
 mod plot;
 mod sandbox;
 mod status;
+mod story_bench;
 mod submit;
 mod table;
 mod terminal;
@@ -82,6 +83,7 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Access(command) => access::run(global, terminal, command).await,
         Command::Gpu(command) => gpu::run(terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
+        Command::Bench(command) => story_bench::run(global, terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),
         Command::Version => version::run(global, terminal).await,
