@@ -24,7 +24,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 pub(super) fn build(engines: &[EngineConfig], options: &InferenceOptions) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
     let store = ModelStore::of_user()?;
     let replies = replies(options)?;
-    let build = |config: &EngineConfig| {
+    let build = |config: &EngineConfig| -> anyhow::Result<Arc<dyn Engine>> {
         let engine = build_engine(config, options.allow_mock, &store)
             .with_context(|| format!("FLT-N006: engine {:?} can't be started", config.name))?;
         Ok(match &replies {

@@ -13,7 +13,7 @@ const SMALL: &[&str] = &["--seeds", "2", "--pool", "6", "--draws", "100", "--out
 impl Place {
     fn bench(&self, more: &[&str]) -> Ran {
         let stories = fixture("stories");
-        self.run(&[&["bench", "stories", stories.to_str().unwrap()], SMALL, more].concat())
+        self.run(&[&["bench", "stories", stories.to_str().unwrap()][..], SMALL, more].concat())
     }
 
     fn out(&self, name: &str) -> PathBuf {
@@ -107,7 +107,7 @@ fn an_interrupted_run_is_gone_on_with() {
     let place = Place::new("stories/slow.yaml");
     let mut node = place.start();
     let stories = fixture("stories");
-    let args = [&["bench", "stories", stories.to_str().unwrap(), "--stories", "clamp"], SMALL].concat();
+    let args = [&["bench", "stories", stories.to_str().unwrap(), "--stories", "clamp"][..], SMALL].concat();
     let mut command = place.fleet(&args);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     node.wait_until(|| !entries(&place.out("cells/clamp")).is_empty());
@@ -133,7 +133,7 @@ fn a_repository_of_ones_own_becomes_a_story() {
     git(&repo, &["checkout", "-q", "ranges.py"]);
     let import = |more: &[&str]| {
         let (repo, story) = (repo.to_str().unwrap(), story.to_str().unwrap());
-        place.run(&[&["bench", "import", repo, "--story", story, "--into", "mine"], more].concat())
+        place.run(&[&["bench", "import", repo, "--story", story, "--into", "mine"][..], more].concat())
     };
 
     let whole = ["--as", "ranges", "--hidden-tests", hidden.to_str().unwrap(), "--reference", "reference.patch", "-o", "json"];
@@ -148,11 +148,11 @@ fn a_repository_of_ones_own_becomes_a_story() {
 
     for (more, told) in [
         (&["--as", "ranges"][..], "is there already"),
-        (&["--as", "first", "--commit", "HEAD~1"], "test"),
-        (&["--as", "none", "--commit", "nowhere"], "no commit \"nowhere\""),
-        (&["--as", "done", "--kind", "solved"], "isn't solved"),
-        (&["--as", "empty", "--hidden-tests", "out"], "has no tests"),
-        (&["--as", "odd", "--reference", "cluster.toml"], "doesn't apply"),
+        (&["--as", "first", "--commit", "HEAD~1"][..], "test"),
+        (&["--as", "none", "--commit", "nowhere"][..], "no commit \"nowhere\""),
+        (&["--as", "done", "--kind", "solved"][..], "isn't solved"),
+        (&["--as", "empty", "--hidden-tests", "out"][..], "has no tests"),
+        (&["--as", "odd", "--reference", "cluster.toml"][..], "doesn't apply"),
     ] {
         let refused = import(more);
         assert_eq!(refused.code, Some(2), "{more:?}: {refused:?}");

@@ -123,12 +123,13 @@ async fn forward(mut stream: TokenStream, sink: TokenSink, keep: Keep) {
     let (mut said, mut all, mut cancelled) = (String::new(), 0, false);
     loop {
         let event = tokio::select! {
-            event = stream.next() => event,
+            biased;
             () = sink.cancelled(), if !cancelled => {
                 stream.cancel();
                 cancelled = true;
                 continue;
             }
+            event = stream.next() => event,
         };
         match event {
             Some(TokenEvent::Text { text, tokens, logprobs }) => {

@@ -33,16 +33,11 @@ pub struct Facts {
     tools: BTreeSet<String>,
 }
 
+#[derive(Debug)]
 struct Verdict {
     attempt: u32,
     measured: Measured,
     runs: u32,
-}
-
-impl std::fmt::Debug for Verdict {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.attempt, self.measured.passes())
-    }
 }
 
 impl Facts {
