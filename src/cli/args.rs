@@ -1,11 +1,15 @@
 //! The command line of `fleet`, as clap reads it. Only shapes and help texts; what a command does is in its own module.
 
+mod bench;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use fleet_actors::StoryLimits;
+
+pub use bench::{Arm, BenchCommand, StoryBench, StoryImport, StoryKind, WhichPart};
 
 use super::exit::Exit;
 
@@ -37,7 +41,7 @@ pub struct Global {
     /// The node's state directory (default: $XDG_STATE_HOME/fleet or ~/.local/state/fleet).
     #[arg(long, global = true, env = "FLEET_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// What stdout carries: a table for people or JSON for programs. `timeline` takes a file instead.
+    /// What stdout carries: a table for people or JSON for programs. `timeline` takes a file instead, `bench stories` one besides.
     #[arg(short, long, global = true, value_parser = OutputParser, default_value = "table")]
     pub output: Output,
     /// No colours (NO_COLOR does the same).
@@ -55,11 +59,11 @@ pub enum Output {
     Table,
     /// To stdout, for programs.
     Json,
-    /// Into this file; only where a command says that it writes one.
+    /// Into this file, by its end: `.json` or `.html`; only where a command says that it writes one.
     File(PathBuf),
 }
 
-/// Reads [`Output`]: what isn't the name of a form is a file's, if it ends in `.json`.
+/// Reads [`Output`]: what isn't the name of a form is a file's, if it ends in `.json` or `.html`.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputParser;
 
@@ -76,7 +80,7 @@ impl TypedValueParser for OutputParser {
         match value.to_str() {
             Some("table") => Ok(Output::Table),
             Some("json") => Ok(Output::Json),
-            _ if file.extension().is_some_and(|end| end == "json") => Ok(Output::File(file.to_owned())),
+            _ if file.extension().is_some_and(|end| end == "json" || end == "html") => Ok(Output::File(file.to_owned())),
             // Says which values there are.
             _ => PossibleValuesParser::new(["table", "json"]).parse_ref(command, arg, value).map(|_| Output::Table),
         }
@@ -92,15 +96,27 @@ impl TypedValueParser for OutputParser {
 impl Cli {
     /// Refuses what each part allows and the whole doesn't.
     pub fn check(self) -> Result<Self, clap::Error> {
-        let writes = matches!(self.command, Command::Timeline { .. });
-        match &self.global.output {
-            Output::File(file) if !writes => {
-                let said = format!("--output {} is a file, and only `fleet timeline` writes one", file.display());
-                Err(Self::command().error(clap::error::ErrorKind::InvalidValue, said))
+        let Output::File(file) = &self.global.output else { return Ok(self) };
+        let json = file.extension().is_some_and(|end| end == "json");
+        let said = match &self.command {
+            Command::Bench(BenchCommand::Stories(_)) => return Ok(self),
+            Command::Timeline { .. } if json => return Ok(self),
+            Command::Timeline { .. } => format!("--output {}: a timeline is a file that ends in .json", file.display()),
+            _ => {
+                let who = "only `fleet timeline` and `fleet bench stories` write one";
+                format!("--output {} is a file, and {who}", file.display())
             }
-            _ => Ok(self),
-        }
+        };
+        Err(Self::command().error(clap::error::ErrorKind::InvalidValue, said))
     }
+}
+
+/// The command, as it was given, for a record of it.
+pub fn given() -> String {
+    let plain = |arg: &str| !arg.is_empty() && arg.chars().all(|c| c.is_alphanumeric() || "-_./,=:+@%".contains(c));
+    let quoted = |arg: String| if plain(&arg) { arg } else { format!("'{}'", arg.replace('\'', "'\\''")) };
+    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    std::iter::once("fleet".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
 /// What to do.
@@ -140,6 +156,9 @@ pub enum Command {
     /// Fetch and check models on this machine.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Measure the agents on stories, yours or the examples.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Ask whether this machine can run tools safely.
     #[command(subcommand)]
     Sandbox(SandboxCommand),
@@ -590,8 +609,23 @@ mod tests {
     fn only_a_timeline_is_written_to_the_file_that_output_names() {
         let cli = parse("fleet timeline k3m9x2p7qa -o trace.json").unwrap();
         assert_eq!(cli.global.output, Output::File("trace.json".into()));
-        for line in ["fleet job list -o trace.json", "fleet timeline -o trace.svg", "fleet status -o yaml"] {
+        for line in ["fleet job list -o trace.json", "fleet timeline -o trace.svg", "fleet timeline -o trace.html", "fleet status -o yaml"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_bench_of_stories_writes_files_and_names_its_arms() {
+        let cli = parse("fleet bench stories s --stories a,b --arms single,best-of-n --part reporting -o report.html").unwrap();
+        assert_eq!(cli.global.output, Output::File("report.html".into()));
+        let Command::Bench(BenchCommand::Stories(bench)) = cli.command else { panic!("not a bench") };
+        assert_eq!((bench.arms, bench.part), (vec![Arm::Single, Arm::BestOfN], WhichPart::Reporting));
+        assert_eq!((bench.seeds, bench.pool, bench.stories.len()), (3, 64, 2));
+        let cli = parse("fleet bench stories").unwrap();
+        let Command::Bench(BenchCommand::Stories(bench)) = cli.command else { panic!("not a bench") };
+        assert_eq!(bench.arms, Arm::ALL);
+        for line in ["stories --arms all", "stories --seeds 0", "import .", "import . --story s.md -o x.html"] {
+            assert_eq!(parse(&format!("fleet bench {line}")).unwrap_err().exit_code(), 2, "{line}");
         }
     }
 

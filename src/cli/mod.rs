@@ -14,18 +14,22 @@ mod engine;
 pub mod exit;
 mod explain;
 pub mod failure;
+mod figures;
 mod finish;
 mod follow;
 mod gate;
 mod gpu;
+mod html;
 mod job;
 mod live;
 mod model;
 mod model_bench;
 mod node;
+mod plot;
 mod role;
 mod sandbox;
 mod status;
+mod story_bench;
 mod submit;
 mod table;
 mod terminal;
@@ -82,6 +86,7 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Role(command) => role::run(terminal, command),
         Command::Gpu(command) => gpu::run(terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
+        Command::Bench(command) => story_bench::run(global, terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),
         Command::Version => version::run(global, terminal).await,

@@ -50,6 +50,9 @@ pub(crate) struct Answer {
     pub cached_tokens: u32,
     pub prefill_ms: u64,
     pub decode_ms: u64,
+    /// It was kept from an earlier, equal request; what it cost is what it cost then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 /// A bundle, whether it was recorded already, and the event that records it.
@@ -135,6 +138,7 @@ impl Work {
                         cached_tokens: usage.cached_tokens,
                         prefill_ms: usage.prefill_ms,
                         decode_ms: usage.decode_ms,
+                        replayed: usage.replayed,
                     });
                 }
                 Err(EngineError::Busy { .. } | EngineError::Draining) => {
