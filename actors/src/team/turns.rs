@@ -337,8 +337,9 @@ impl<'a> Turns<'a> {
             return Ok(());
         }
         let (bytes, lines, files) = (patch.bytes.len() as u64, patch.lines, patch.paths());
+        let shape = steps::program_of(self.work, patch.bytes.clone(), files.clone()).await?;
         let digest = self.work.ctx.keep(patch.bytes).await?.to_string();
-        self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files, shape: None } };
+        self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files, shape } };
         Ok(())
     }
 }

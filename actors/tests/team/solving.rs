@@ -55,6 +55,24 @@ async fn identical_patches_are_executed_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn equal_programs_are_executed_once_however_they_are_laid_out() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let other = WRONG.replace("    return", "    # the sum\n    return").replace("quantity for", "quantity  for");
+    let entries = [entry("attempt: 0", &fenced(WRONG)), entry("", &fenced(&other))];
+    let mut setup = Setup::new(script(&entries.concat()));
+    setup.options.council.wave = 4;
+    let world = World::start(dir.path(), &setup).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    assert_eq!(world.ended(&job).await.state, JobState::Failed);
+    let report = world.report(&job).await;
+    let about_total: Vec<_> = report.attempts.iter().filter(|a| a.patch.is_some()).collect();
+    assert!(about_total.len() > 1, "{}", report.to_markdown());
+    assert!(about_total[1..].iter().all(|a| a.same_as == Some(0) && a.measured.is_some()), "{}", report.to_markdown());
+    assert_ne!(about_total[0].patch.as_ref().unwrap().digest, about_total[1].patch.as_ref().unwrap().digest);
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_fails_at_first_is_repaired_with_what_the_run_said() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let entries =

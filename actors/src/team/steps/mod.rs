@@ -16,7 +16,7 @@ use fleet_runtime::Author;
 
 pub(crate) use deliver::approval;
 pub(crate) use propose::{assignment, proposal_events, purpose};
-pub(crate) use source::{patch_bytes, patched_file, read_file, sources};
+pub(crate) use source::{patch_bytes, patched_file, program_of, read_file, sources};
 
 use super::story::StoryActor;
 use super::work::StepError;
