@@ -30,13 +30,20 @@ impl Place {
     }
 }
 
+/// The scripts answer with a function, whatever form they are asked for.
+fn scripted(script: &str) -> Place {
+    let place = Place::new(script);
+    place.configure(script, "[agent]\nfile_tokens = 0\n");
+    place
+}
+
 fn arm<'a>(of: &'a Value, name: &str) -> &'a Value {
     of["arms"].as_array().unwrap().iter().find(|arm| arm["arm"] == name).unwrap()
 }
 
 #[test]
 fn stories_are_measured_and_a_run_goes_on_where_it_was() {
-    let place = Place::new("stories/script.yaml");
+    let place = scripted("stories/script.yaml");
     let node = place.start();
 
     let ran = place.bench(&["-o", "page.html"]);
@@ -104,7 +111,7 @@ fn check_results(results: &Value) {
 
 #[test]
 fn an_interrupted_run_is_gone_on_with() {
-    let place = Place::new("stories/slow.yaml");
+    let place = scripted("stories/slow.yaml");
     let mut node = place.start();
     let stories = fixture("stories");
     let args = [&["bench", "stories", stories.to_str().unwrap(), "--stories", "clamp"][..], SMALL].concat();
@@ -124,19 +131,24 @@ fn an_interrupted_run_is_gone_on_with() {
 
 #[test]
 fn a_repository_of_ones_own_becomes_a_story() {
-    let place = Place::new("stories/script.yaml");
+    let place = scripted("stories/script.yaml");
     let (repo, story) = (place.repo(), place.story());
     let hidden = fixture("stories/clamp/hidden/tests");
-    let mended = fs::read_to_string(repo.join("ranges.py")).unwrap().replacen("return low\n    return", "return high\n    return", 1);
+    let mended = fs::read_to_string(repo.join("ranges.py")).unwrap().replacen(
+        "return low\n    return",
+        "return high\n    return",
+        1,
+    );
     fs::write(repo.join("ranges.py"), mended).unwrap();
-    fs::write(place.path().join("reference.patch"), git(&repo, &["diff"]) + "\n").unwrap();
+    git(&repo, &["diff", "--output", place.path().join("reference.patch").to_str().unwrap()]);
     git(&repo, &["checkout", "-q", "ranges.py"]);
     let import = |more: &[&str]| {
         let (repo, story) = (repo.to_str().unwrap(), story.to_str().unwrap());
         place.run(&[&["bench", "import", repo, "--story", story, "--into", "mine"][..], more].concat())
     };
 
-    let whole = ["--as", "ranges", "--hidden-tests", hidden.to_str().unwrap(), "--reference", "reference.patch", "-o", "json"];
+    let whole =
+        ["--as", "ranges", "--hidden-tests", hidden.to_str().unwrap(), "--reference", "reference.patch", "-o", "json"];
     let ran = import(&whole);
 
     assert_eq!(ran.code, Some(0), "{ran:?}");
@@ -162,8 +174,13 @@ fn a_repository_of_ones_own_becomes_a_story() {
     assert_eq!(names.len(), 1, "what was refused left something behind: {names:?}");
 
     let _node = place.start();
-    let ran = place.run(&["bench", "stories", "mine", "--seeds", "1", "--pool", "2", "--arms", "single", "--out", "out"]);
+    let ran =
+        place.run(&["bench", "stories", "mine", "--seeds", "1", "--pool", "2", "--arms", "single", "--out", "out"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     let story = &place.results()["stories"][0];
-    assert_eq!((&story["name"], &story["passing"], &story["right"]), (&"ranges".into(), &2.into(), &1.into()), "{story}");
+    assert_eq!(
+        (&story["name"], &story["passing"], &story["right"]),
+        (&"ranges".into(), &2.into(), &1.into()),
+        "{story}"
+    );
 }

@@ -48,6 +48,8 @@ fn says_nothing(node: Node<'_>, language: Language) -> bool {
         Language::Python if kind == "expression_statement" => {
             node.named_child_count() == 1 && node.named_child(0).is_some_and(|child| child.kind() == "string")
         }
+        // They end a text on both sides; what is between them stands for itself.
+        Language::JavaScript if matches!(kind, "'" | "\"") => true,
         Language::JavaScript if kind == ";" => node.parent().is_some_and(|parent| parent.kind() != "for_statement"),
         // In an array of JavaScript a comma may be a hole.
         _ if kind == "," => {
@@ -64,7 +66,7 @@ fn says_nothing(node: Node<'_>, language: Language) -> bool {
 fn plain(node: Node<'_>, text: &str) -> String {
     match node.kind() {
         "string_start" => text.trim_end_matches(['\'', '"']).to_lowercase(),
-        "string_end" | "\"" | "'" => String::new(),
+        "string_end" => String::new(),
         _ => text.to_owned(),
     }
 }
