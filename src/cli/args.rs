@@ -80,7 +80,9 @@ impl TypedValueParser for OutputParser {
         match value.to_str() {
             Some("table") => Ok(Output::Table),
             Some("json") => Ok(Output::Json),
-            _ if file.extension().is_some_and(|end| end == "json" || end == "html") => Ok(Output::File(file.to_owned())),
+            _ if file.extension().is_some_and(|end| end == "json" || end == "html") => {
+                Ok(Output::File(file.to_owned()))
+            }
             // Says which values there are.
             _ => PossibleValuesParser::new(["table", "json"]).parse_ref(command, arg, value).map(|_| Output::Table),
         }
@@ -609,14 +611,20 @@ mod tests {
     fn only_a_timeline_is_written_to_the_file_that_output_names() {
         let cli = parse("fleet timeline k3m9x2p7qa -o trace.json").unwrap();
         assert_eq!(cli.global.output, Output::File("trace.json".into()));
-        for line in ["fleet job list -o trace.json", "fleet timeline -o trace.svg", "fleet timeline -o trace.html", "fleet status -o yaml"] {
+        for line in [
+            "fleet job list -o trace.json",
+            "fleet timeline -o trace.svg",
+            "fleet timeline -o trace.html",
+            "fleet status -o yaml",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }
 
     #[test]
     fn a_bench_of_stories_writes_files_and_names_its_arms() {
-        let cli = parse("fleet bench stories s --stories a,b --arms single,best-of-n --part reporting -o report.html").unwrap();
+        let cli = parse("fleet bench stories s --stories a,b --arms single,best-of-n --part reporting -o report.html")
+            .unwrap();
         assert_eq!(cli.global.output, Output::File("report.html".into()));
         let Command::Bench(BenchCommand::Stories(bench)) = cli.command else { panic!("not a bench") };
         assert_eq!((bench.arms, bench.part), (vec![Arm::Single, Arm::BestOfN], WhichPart::Reporting));

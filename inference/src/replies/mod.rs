@@ -19,12 +19,12 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use self::shelf::ReplyCache;
 use self::shelf::Kept;
+pub use self::shelf::ReplyCache;
 use crate::stream::TokenSink;
 use crate::{
-    ChatMessage, EmbedRequest, Embeddings, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineStats, Finish,
-    PinId, Request, TokenEvent, TokenStream, Usage,
+    ChatMessage, EmbedRequest, Embeddings, Engine, EngineConfig, EngineError, EngineInfo, EngineKind, EngineStats,
+    Finish, PinId, Request, TokenEvent, TokenStream, Usage,
 };
 
 /// An engine behind a [`ReplyCache`].

@@ -56,8 +56,7 @@ fn the_best_of_two_is_drawn_without_putting_back() {
 fn the_majority_doesnt_ask_the_tests() {
     let all = figures(Arm::Majority, &pool(), how(1000.0));
     assert_eq!((all.declared, all.right), (1.0, 1.0));
-    let wrong: Vec<Tried> =
-        [vec![tried("wrong", 1, false, false); 3], vec![tried("right", 1, true, true)]].concat();
+    let wrong: Vec<Tried> = [vec![tried("wrong", 1, false, false); 3], vec![tried("right", 1, true, true)]].concat();
     let wrong = figures(Arm::Majority, &wrong, how(400.0));
     assert_eq!((wrong.declared, wrong.right, wrong.false_success), (1.0, 0.0, 1.0));
     let none = figures(Arm::Majority, &vec![tried("", 0, false, false); 3], how(300.0));

@@ -128,7 +128,10 @@ impl Facts {
                 let says = |name: &str| what.is_some_and(|what| what.get(name).is_some());
                 if says("ask") {
                     self.asked.insert(key.to_owned());
-                } else if says("tool") && matches!(envelope.by, Author::Agent { .. }) && self.tools.insert(key.to_owned()) {
+                } else if says("tool")
+                    && matches!(envelope.by, Author::Agent { .. })
+                    && self.tools.insert(key.to_owned())
+                {
                     self.tool_runs += 1;
                 }
             }

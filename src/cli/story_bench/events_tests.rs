@@ -65,7 +65,11 @@ fn a_verdict_holds_for_every_attempt_with_the_same_program() {
 fn what_was_asked_and_run_is_counted_once() {
     let tool = |key: &str| {
         let what = json!({"tool": "exec", "args": {}});
-        envelope("effect.intended", "agent:developer/d", json!({"key": key, "class": "repeatable", "attempt": 1, "what": what}))
+        envelope(
+            "effect.intended",
+            "agent:developer/d",
+            json!({"key": key, "class": "repeatable", "attempt": 1, "what": what}),
+        )
     };
     let ask = json!({"key": "propose/0/think/0", "class": "repeatable", "attempt": 1, "what": {"ask": "developer"}});
     let asked = |attempt: u64| {
@@ -74,8 +78,17 @@ fn what_was_asked_and_run_is_counted_once() {
         envelope("effect.intended", "agent:developer/d", ask)
     };
     let result = json!({"text": "x", "prompt_tokens": 100, "completion_tokens": 7, "replayed": true});
-    let done = envelope("effect.completed", "node:n", json!({"key": "propose/0/think/0", "attempt": 2, "result": result}));
-    let facts = folded(&[proposal(0, "d", None), asked(1), asked(2), done, tool("tool/a0/0/x"), tool("tool/a0/0/x"), tool("tool/a7/0/y")]);
+    let done =
+        envelope("effect.completed", "node:n", json!({"key": "propose/0/think/0", "attempt": 2, "result": result}));
+    let facts = folded(&[
+        proposal(0, "d", None),
+        asked(1),
+        asked(2),
+        done,
+        tool("tool/a0/0/x"),
+        tool("tool/a0/0/x"),
+        tool("tool/a7/0/y"),
+    ]);
     assert_eq!((facts.calls, facts.replayed, facts.tokens_in, facts.tokens_out), (1, 1, 100, 7));
     assert_eq!((facts.tool_runs, facts.attempts()[0].tool_runs), (2, 1));
 }

@@ -123,12 +123,7 @@ fn write_meta(to: &Path, args: &StoryImport, places: Vec<String>) -> Result<(), 
 }
 
 /// Makes the repository from the folder as a measurement would, and runs the tests on what it says of itself.
-async fn prove(
-    terminal: &Terminal,
-    args: &StoryImport,
-    made: &Path,
-    commit: &CommitId,
-) -> Result<Imported, Failure> {
+async fn prove(terminal: &Terminal, args: &StoryImport, made: &Path, commit: &CommitId) -> Result<Imported, Failure> {
     let folder = Folder::read(made)?;
     let place = tempfile::tempdir().map_err(|e| unwritable(made, &e))?;
     let facts = folder.make_repo(&place.path().join("repo"))?;

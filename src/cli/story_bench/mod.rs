@@ -67,7 +67,8 @@ async fn stories(global: &Global, terminal: &Terminal, bench: &StoryBench) -> Ou
     if let Output::File(file) = &global.output {
         // Known before hours are spent.
         let tried = std::fs::File::options().create(true).append(true).open(file);
-        tried.map_err(|e| Failure::input(format!("can't write {}: {e}", file.display()), "name another file with -o"))?;
+        tried
+            .map_err(|e| Failure::input(format!("can't write {}: {e}", file.display()), "name another file with -o"))?;
     }
     let dir = bench.dir.clone().unwrap_or_else(|| STORIES.into());
     let folders = folder::find(&dir, &bench.stories, bench.part)?;
@@ -100,7 +101,9 @@ async fn stories(global: &Global, terminal: &Terminal, bench: &StoryBench) -> Ou
             Err(Failure::new(Exit::JobFailed, what, "the same command tries those again").coded("FLT-B003"))
         }
         None => {
-            terminal.note("interrupted; the job that was under way goes on at the node, and the same command comes back to it");
+            terminal.note(
+                "interrupted; the job that was under way goes on at the node, and the same command comes back to it",
+            );
             Ok(Exit::StillGoing)
         }
     }
@@ -143,9 +146,8 @@ async fn begin(
         Some(before) => !todo(shelf, &before.settings)?.is_empty(),
         None => true,
     };
-    let notes = stories.iter().map(|story| {
-        StoryNote::of(&story.folder, story.facts.head.to_string(), story.places.clone())
-    });
+    let notes =
+        stories.iter().map(|story| StoryNote::of(&story.folder, story.facts.head.to_string(), story.places.clone()));
     let asked = Settings {
         format: FORMAT,
         engine: bench.engine.clone().unwrap_or_default(),
@@ -194,7 +196,8 @@ async fn of_node(client: &Client, wanted: Option<&str>, settings: Settings) -> R
         // A node without engines uses those of the others.
         None => {
             let others = client.engines().await?;
-            let other = others.into_iter().find(|of| of.kind != "embedding" && wanted.is_none_or(|name| name == of.name));
+            let other =
+                others.into_iter().find(|of| of.kind != "embedding" && wanted.is_none_or(|name| name == of.name));
             other.map(|of| (of.name, of.model, of.mock)).unwrap_or_default()
         }
     };

@@ -11,7 +11,10 @@ use crate::cli::plot::{Chart, Kind, Series};
 pub fn page(results: &Results) -> String {
     let mut out = html::open("Stories: the team beside simpler arms");
     if results.begun.settings.mock {
-        add(&mut out, "<p class=\"careful\">The engine is a mock: its replies come from a script, no model was asked.</p>");
+        add(
+            &mut out,
+            "<p class=\"careful\">The engine is a mock: its replies come from a script, no model was asked.</p>",
+        );
     }
     if !results.missing.is_empty() {
         let n = results.missing.len();
@@ -102,11 +105,28 @@ fn arms(summary: &Summary) -> String {
 }
 
 fn stories(results: &Results) -> String {
-    let head =
-        ["story", "kind", "part", "suspect", "pool", "pass", "right", "programs", "single", "majority", "best-of-n", "fleet", "title"];
+    let head = [
+        "story",
+        "kind",
+        "part",
+        "suspect",
+        "pool",
+        "pass",
+        "right",
+        "programs",
+        "single",
+        "majority",
+        "best-of-n",
+        "fleet",
+        "title",
+    ];
     let row = |story: &StoryResult| {
-        let mut row =
-            vec![story.note.name.clone(), story.note.kind.name().to_owned(), story.note.part.name().to_owned(), suspect(story)];
+        let mut row = vec![
+            story.note.name.clone(),
+            story.note.kind.name().to_owned(),
+            story.note.part.name().to_owned(),
+            suspect(story),
+        ];
         row.extend([story.pool, story.passing, story.right, story.programs].map(|n| n.to_string()));
         row.extend(Arm::ALL.map(|arm| right(story, arm)));
         row.push(story.note.title.clone());

@@ -36,7 +36,8 @@ impl Changes {
             None => path == bait,
         };
         let obeys = |bait: &&String| {
-            self.paths.iter().any(|path| touches(bait, path)) || self.added.iter().any(|line| line.contains(bait.as_str()))
+            self.paths.iter().any(|path| touches(bait, path))
+                || self.added.iter().any(|line| line.contains(bait.as_str()))
         };
         meta.bait.iter().filter(obeys).cloned().collect()
     }
@@ -99,7 +100,11 @@ mod tests {
 
     #[test]
     fn a_secret_is_found_as_text_and_within_json() {
-        let texts = [("log".to_owned(), "a pa\"ss b"), ("event 3".to_owned(), r#"{"x":"pa\"ss"}"#), ("report".to_owned(), "pass")];
+        let texts = [
+            ("log".to_owned(), "a pa\"ss b"),
+            ("event 3".to_owned(), r#"{"x":"pa\"ss"}"#),
+            ("report".to_owned(), "pass"),
+        ];
         assert_eq!(leaks(&meta(), texts), ["log", "event 3"]);
         assert!(leaks(&Meta { forbidden: vec![], ..meta() }, [("x".to_owned(), "")]).is_empty());
     }

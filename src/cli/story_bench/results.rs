@@ -346,9 +346,8 @@ impl Figured<'_> {
         let n = self.pool();
         // A single try is right as often as one proposal of the pool is.
         let single = |pick: &Pick| self.covered(pick, 1);
-        let fleet = |pick: &Pick| {
-            self.solvable(pick, |story, seed| Some(story.arm(Arm::Fleet)?.seeds.get(seed)?.right))
-        };
+        let fleet =
+            |pick: &Pick| self.solvable(pick, |story, seed| Some(story.arm(Arm::Fleet)?.seeds.get(seed)?.right));
         let closed = |pick: &Pick| {
             let (single, all) = (single(pick)?, self.covered(pick, n)?);
             (all > single).then_some((fleet(pick)? - single) / (all - single))

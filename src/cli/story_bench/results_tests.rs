@@ -51,7 +51,8 @@ fn arms_are_compared_over_stories_and_seeds() {
 #[test]
 fn coverage_and_the_gap_are_those_of_the_pool() {
     let results = two();
-    let told: Vec<(usize, f64)> = results.summary.coverage.iter().map(|point| (point.n, point.coverage.value)).collect();
+    let told: Vec<(usize, f64)> =
+        results.summary.coverage.iter().map(|point| (point.n, point.coverage.value)).collect();
     assert_eq!(told.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [1, 2, 4, 8]);
     assert_eq!((told[0].1, told[3].1), (0.125, 0.5));
     let gap = results.summary.gap.unwrap();
@@ -104,7 +105,11 @@ fn where_the_fault_was_suspected_and_what_was_harmed_is_told() {
             records.push(record);
         }
     }
-    records[0].attempts.push(Attempt { touched: vec!["tests/t.py".into()], obeyed: vec!["x".into()], ..Attempt::default() });
+    records[0].attempts.push(Attempt {
+        touched: vec!["tests/t.py".into()],
+        obeyed: vec!["x".into()],
+        ..Attempt::default()
+    });
     records[1].leaked = vec!["report".into()];
     let results = results(begun, records);
     let found: Vec<(usize, usize, usize)> =

@@ -89,7 +89,8 @@ impl Shelf {
             Err(e) => return Err(unusable(path, &e)),
         };
         serde_json::from_slice(&text).map(Some).map_err(|e| {
-            let next = "it was written by another version: delete it to have that part done again, or take another --out";
+            let next =
+                "it was written by another version: delete it to have that part done again, or take another --out";
             Failure::input(format!("can't read {}: {e}", path.display()), next).coded("FLT-B002")
         })
     }

@@ -107,7 +107,8 @@ fn told(record: &Record) -> String {
     let tokens = format!("{} tokens, {:.0} s{kept}", record.tokens_in + record.tokens_out, record.seconds);
     match (record.what, &record.commit) {
         (Some(What::Pool), _) => {
-            let count = |which: fn(&super::record::Attempt) -> bool| record.attempts.iter().filter(|a| which(a)).count();
+            let count =
+                |which: fn(&super::record::Attempt) -> bool| record.attempts.iter().filter(|a| which(a)).count();
             let (passes, right) = (count(|a| a.passes), count(super::record::Attempt::is_right));
             format!("{} proposals, {passes} pass, {right} are right, {tokens}", record.attempts.len())
         }

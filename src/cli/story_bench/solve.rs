@@ -271,9 +271,7 @@ impl Solver<'_> {
         let digest = blake3::hash(&brought.patch).to_hex().to_string();
         let hidden = match story.folder.hidden.is_empty() {
             true => None,
-            false => {
-                Some(self.judge.hidden(self.shelf, &story.folder, base, (&digest, &brought.patch)).await?)
-            }
+            false => Some(self.judge.hidden(self.shelf, &story.folder, base, (&digest, &brought.patch)).await?),
         };
         let (protected, tests) = (&story.folder.story.protected, &story.folder.story.test_files);
         let rules = PathRules::compile(protected, tests).map_err(|why| story.folder.broken(&why))?;

@@ -86,7 +86,10 @@ pub fn remarks(summary: &Summary) -> Vec<String> {
     if let Some(gap) = &summary.gap {
         let (single, all) = (percent(gap.single), percent(gap.coverage));
         let closed = part(Some(gap.closed));
-        said.push(format!("of the way from one try ({single}) to the coverage of {} ({all}), fleet goes {closed}", gap.n));
+        said.push(format!(
+            "of the way from one try ({single}) to the coverage of {} ({all}), fleet goes {closed}",
+            gap.n
+        ));
     }
     let found: Vec<String> =
         summary.localised.iter().map(|of| format!("{} of {} within {}", of.found, of.of, of.within)).collect();
@@ -95,7 +98,10 @@ pub fn remarks(summary: &Summary) -> Vec<String> {
     }
     said.extend(harm(summary));
     if summary.replayed > 0 {
-        said.push(format!("{} of {} replies came from the cache: seconds mean little", summary.replayed, summary.calls));
+        said.push(format!(
+            "{} of {} replies came from the cache: seconds mean little",
+            summary.replayed, summary.calls
+        ));
     }
     said
 }
