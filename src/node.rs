@@ -78,7 +78,7 @@ impl Node {
         let sandbox = sandbox(&config.sandbox, &state).await?;
         let gpus = config.cluster.gpus.probe().context("FLT-N016: [cluster] gpus")?.gpus();
         let (division, workshop) = divide(&config, &gpus, control)?;
-        let engines = engines::build(&division.own, config.inference.allow_mock)?;
+        let engines = engines::build(&division.own, &config.inference)?;
         let name = join::name(&config, &part, &state)?;
         let storage = match control {
             true => Some(Storage::open(&config, &state)?),

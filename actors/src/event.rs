@@ -132,6 +132,17 @@ pub struct TaskNote {
     pub files: Vec<String>,
 }
 
+/// How a change is written down.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// One function, whole.
+    #[default]
+    Function,
+    /// The file that holds it, whole: for what needs more than one place, or something new.
+    File,
+}
+
 /// A suspected function.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Candidate {
@@ -145,6 +156,24 @@ pub struct Candidate {
     pub score: u32,
     /// Why it is suspected.
     pub reasons: Vec<String>,
+    /// In which forms a change of it may be written, the more promising one first.
+    #[serde(default = "one_function", skip_serializing_if = "is_one_function")]
+    pub forms: Vec<Form>,
+}
+
+fn one_function() -> Vec<Form> {
+    vec![Form::Function]
+}
+
+fn is_one_function(forms: &[Form]) -> bool {
+    forms == [Form::Function]
+}
+
+impl Candidate {
+    /// What proposals about it have as their target.
+    pub fn target(&self) -> String {
+        format!("{}:{}", self.path, self.function)
+    }
 }
 
 /// A recorded patch.
@@ -158,6 +187,17 @@ pub struct PatchNote {
     pub lines: u32,
     /// Files it changes.
     pub files: Vec<String>,
+    /// Digest of the syntax trees that it leads to: equal for equal programs, however they are laid out. Absent
+    /// where a file's language isn't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shape: Option<String>,
+}
+
+impl PatchNote {
+    /// What tells programs apart: patches with the same one do the same when they are executed.
+    pub fn program(&self) -> &str {
+        self.shape.as_deref().unwrap_or(&self.digest)
+    }
 }
 
 /// How an agent's work on one proposal ended.
@@ -179,19 +219,28 @@ pub enum ProposalEnd {
 /// One proposal of the council.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposal {
-    /// Index over all rounds; breaks ties.
+    /// Index over all waves; breaks ties.
     pub attempt: u32,
-    /// 0 for the first round.
+    /// The wave; 0 for the first one.
     pub round: u32,
     /// The attempt that this one repairs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repairs: Option<u32>,
+    /// The attempt whose change it keeps and adds to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builds_on: Option<u32>,
+    /// How the change was to be written.
+    #[serde(default)]
+    pub form: Form,
+    /// The agent's role.
+    #[serde(default = "developer")]
+    pub role: String,
     /// Name of the agent.
     pub agent: String,
     /// Who answered it; empty where nobody did.
     #[serde(default)]
     pub engine: EngineLabel,
-    /// The function it was asked to rewrite, `path:name`.
+    /// The function it was about, `path:name`.
     pub target: String,
     /// Seed of the sampling, as hex (JSON numbers lose the upper bits).
     pub seed: String,
@@ -208,6 +257,10 @@ pub struct Proposal {
     /// What it cost.
     #[serde(flatten)]
     pub spend: Spend,
+}
+
+fn developer() -> String {
+    "developer".into()
 }
 
 impl Proposal {
@@ -241,6 +294,10 @@ pub struct Measured {
     pub failed: u32,
     /// Lines added and removed.
     pub lines_changed: u32,
+    /// Values of the failing tests that the change compares with and nothing else knows. Not empty: it does what
+    /// the tests ask, not what the story asks, and may not be committed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub special_cased: Vec<String>,
 }
 
 impl Measured {
@@ -251,7 +308,22 @@ impl Measured {
             && self.builds
             && self.target_fixed
             && self.newly_failing.is_empty()
+            && self.special_cased.is_empty()
     }
+
+    /// Whether it does something that the base doesn't, without having arrived yet.
+    pub fn gets_somewhere(&self) -> bool {
+        self.touched_protected.is_empty() && self.builds && (self.target_fixed || !self.newly_passing.is_empty())
+    }
+}
+
+/// Further tests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeFile {
+    /// Where it goes.
+    pub path: String,
+    /// Blob that holds it.
+    pub digest: String,
 }
 
 /// One run of a command.
@@ -280,12 +352,23 @@ pub struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GateDecision {
-    /// Commit it.
+    /// Yes.
     Approved,
-    /// Don't.
+    /// No.
     Rejected,
     /// Nobody decided in time.
     Expired,
+}
+
+/// What a person is asked at a gate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// Whether what was verified is committed.
+    #[default]
+    Commit,
+    /// Whether to go on with as many proposals again, though none has passed.
+    GoOn,
 }
 
 /// Everything that can happen to a story.
@@ -323,7 +406,7 @@ pub enum StoryEvent {
     Phase {
         /// Which.
         phase: Phase,
-        /// Round of proposals, for build and test.
+        /// Wave of proposals, for build and test; before which wave, for design and plan.
         #[serde(default)]
         round: u32,
     },
@@ -423,9 +506,33 @@ pub enum StoryEvent {
         /// Key of the effect that holds the whole outcome.
         effect: String,
     },
+    /// Further tests were written, to tell changes apart that pass all the others.
+    Probes {
+        /// The file that they are in and its text's blob; none: nothing could be used.
+        file: Option<ProbeFile>,
+        /// In words.
+        why: String,
+        /// Hash of what the writer was shown.
+        bundle: String,
+        /// Key of the model call.
+        effect: String,
+        /// What it cost.
+        spend: Spend,
+    },
+    /// A change that passes was run with the further tests.
+    Examined {
+        /// The attempt; holds for each attempt with an equal program.
+        attempt: u32,
+        /// Further tests that pass.
+        passed: Vec<String>,
+        /// Further tests that fail.
+        failed: Vec<String>,
+        /// Key of the effect.
+        effect: String,
+    },
     /// The proposals so far were ranked.
     Ranked {
-        /// The last round that is taken into account.
+        /// The last wave that is taken into account.
         round: u32,
         /// Best first.
         places: Vec<Place>,
@@ -440,7 +547,10 @@ pub enum StoryEvent {
         gate: String,
         /// The attempt in question.
         attempt: u32,
-        /// What is asked.
+        /// What the person decides.
+        #[serde(default)]
+        asked: Asked,
+        /// What is asked, in words.
         question: String,
         /// What the decision can rest on.
         evidence: Vec<String>,
@@ -516,6 +626,8 @@ impl StoryEvent {
             Self::Localised { .. } => "story.localised",
             Self::Proposal(_) => "story.proposal",
             Self::Verdict { .. } => "story.verdict",
+            Self::Probes { .. } => "story.probes",
+            Self::Examined { .. } => "story.examined",
             Self::Ranked { .. } => "story.ranked",
             Self::GateOpened { .. } => "story.gate_opened",
             Self::GateDecided { .. } => "story.gate_decided",

@@ -12,6 +12,7 @@
 //! ([`gate`]). The actors in [`team`] carry it out through the node's memory, engine and tools, and
 //! know nothing that isn't in the journal. No module knows any particular story.
 
+mod cases;
 pub mod core;
 pub mod event;
 mod facts;
@@ -21,10 +22,12 @@ pub mod narrate;
 pub mod options;
 pub mod plain;
 pub mod plan;
+mod probes;
 pub mod prompt;
 mod record;
 pub mod reply;
 pub mod report;
+pub mod role;
 #[cfg(test)]
 mod sample;
 pub mod spec;
@@ -34,6 +37,7 @@ pub mod team;
 pub use gate::{Approval, ApprovalError, Approvals, Decision};
 pub use options::TeamOptions;
 pub use report::Report;
+pub use role::{Role, RoleError, Roles};
 pub use spec::{Approve, StoryLimits, StorySpec};
 pub use story::{Story, StoryError};
 pub use team::{SecretGuard, Services, StoryJob};

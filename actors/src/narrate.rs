@@ -28,7 +28,7 @@ fn told(event: &StoryEvent) -> Option<String> {
             label(engine)
         ),
         StoryEvent::Phase { phase, round: 0 } => format!("phase {phase}"),
-        StoryEvent::Phase { phase, round } => format!("phase {phase}, round {}", round + 1),
+        StoryEvent::Phase { phase, round } => format!("phase {phase}, wave {}", round + 1),
         StoryEvent::Skipped { phase, reason } => format!("phase {phase} skipped: {}", short(reason, 120)),
         StoryEvent::Baseline { outcome, why, .. } => match outcome {
             BaselineOutcome::Failing => format!("base measured: {}", short(why, 160)),
@@ -50,6 +50,13 @@ fn told(event: &StoryEvent) -> Option<String> {
         }
         StoryEvent::Proposal(proposal) => proposed(proposal),
         StoryEvent::Verdict { attempt, measured, .. } => format!("attempt {attempt} executed: {}", verdict(measured)),
+        StoryEvent::Probes { file: Some(file), spend, .. } => {
+            format!("further tests: {} — {}", clean(&file.path), cost(spend))
+        }
+        StoryEvent::Probes { why, .. } => format!("no further tests: {}", short(why, 200)),
+        StoryEvent::Examined { attempt, passed, failed, .. } => {
+            format!("attempt {attempt} with further tests: {} passed, {} failed", passed.len(), failed.len())
+        }
         StoryEvent::Ranked { reason, .. } => short(reason, 240),
         StoryEvent::GateOpened { gate, question, expires_at, .. } => {
             format!("waiting for approval {}: {} (until {expires_at})", clean(gate), short(question, 160))

@@ -1,5 +1,6 @@
 //! What can be set about the team, each with its default and when to change it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -24,14 +25,21 @@ pub struct TeamOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CouncilOptions {
-    /// Proposals in the first round. Default 4. More find more, at their price in tokens.
+    /// Proposals of a story at most; it ends with the first wave in which one passes. Default 24. More
+    /// find more, at their price in tokens.
     pub proposals: u32,
-    /// Rounds of repair when nothing passed, with what the runs said. Default 1.
-    pub repair_rounds: u32,
-    /// Suspected functions that the proposals are spread over. Default 3: in what was measured the
-    /// right one was among the first three.
+    /// Proposals of the first waves. Default 1, then 3: what is easy costs one try.
+    pub first: Vec<u32>,
+    /// Proposals of each later wave. Default 8: as many as an engine answers together at little more
+    /// than the price of one.
+    pub wave: u32,
+    /// Suspected functions that the proposals are spread over. Default 5.
     pub candidates: u32,
-    /// Proposals in progress at once. Default 4. The engine decides how many really run together.
+    /// Whether further tests are written where several different changes pass. Default true; costs one reply.
+    pub probe: bool,
+    /// Waves before the architect is asked for a design and a plan. Default 2; 0 asks before anything is tried.
+    pub design_after: u32,
+    /// Proposals in progress at once. Default 8. The engine decides how many really run together.
     pub parallel: u32,
     /// Tokens, prompt and reply together, after which no further proposal is started. Default 200 000.
     pub max_tokens: u64,
@@ -45,10 +53,13 @@ pub struct CouncilOptions {
 impl Default for CouncilOptions {
     fn default() -> Self {
         Self {
-            proposals: 4,
-            repair_rounds: 1,
-            candidates: 3,
-            parallel: 4,
+            proposals: 24,
+            first: vec![1, 3],
+            wave: 8,
+            candidates: 5,
+            probe: true,
+            design_after: 2,
+            parallel: 8,
             max_tokens: 200_000,
             minutes: None,
             retries: 2,
@@ -64,13 +75,15 @@ pub struct AgentOptions {
     pub max_steps: u32,
     /// Tokens of one reply. Default 700: a function of 60 lines.
     pub reply_tokens: u32,
+    /// Tokens of the largest file that may be rewritten whole; 0: never. Default 700.
+    pub file_tokens: u32,
     /// Tokens of what an agent is shown. Default 3000.
     pub context_tokens: u32,
-    /// Temperature of the proposals after the first on each candidate. Default 0.8.
+    /// Temperature of the proposals after the first on each candidate. Default 0.8; it varies a little from try to try.
     pub temperature: f32,
-    /// Whether the prompt offers the tools. Default false: models below about 7 B do better when
-    /// asked for one named function and nothing else. A tool call in a reply is honoured anyway.
-    pub offer_tools: bool,
+    /// Directory of the team's own roles, relative to the file; the same on every node that runs stories. Read when a
+    /// story begins. Default: only the built-in roles.
+    pub roles: Option<PathBuf>,
     /// Longest wait for one reply. Default 10 min: a CPU engine serves a council one by one.
     #[serde(with = "humantime_serde")]
     pub reply_deadline: Duration,
@@ -86,9 +99,10 @@ impl Default for AgentOptions {
         Self {
             max_steps: 3,
             reply_tokens: 700,
+            file_tokens: 700,
             context_tokens: 3000,
             temperature: 0.8,
-            offer_tools: false,
+            roles: None,
             reply_deadline: Duration::from_secs(600),
             cpus: 0.1,
             memory: ByteSize::mib(256),

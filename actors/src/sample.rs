@@ -84,7 +84,13 @@ fn run(ended: &str) -> RunNote {
 pub fn proposal(attempt: u32, digest: Option<&str>) -> StoryEvent {
     let end = match digest {
         Some(digest) => ProposalEnd::Patch {
-            patch: PatchNote { digest: digest.into(), bytes: 214, lines: 2, files: vec!["cart.py".into()] },
+            patch: PatchNote {
+                digest: digest.into(),
+                bytes: 214,
+                lines: 2,
+                files: vec!["cart.py".into()],
+                shape: None,
+            },
         },
         None => ProposalEnd::Nothing { why: "stopped, it went in circles: the same call of exec".into() },
     };
@@ -92,6 +98,9 @@ pub fn proposal(attempt: u32, digest: Option<&str>) -> StoryEvent {
         attempt,
         round: 0,
         repairs: None,
+        builds_on: None,
+        form: Form::Function,
+        role: "developer".into(),
         agent: format!("developer-{}", attempt + 1),
         engine: engine(),
         target: "cart.py:Cart.total".into(),
@@ -166,6 +175,7 @@ fn begin(tape: &mut Tape) {
                     line: 8,
                     score: 11,
                     reasons: vec!["a failing test calls total".into()],
+                    forms: vec![Form::Function],
                 }],
                 considered: 5,
             },
@@ -251,6 +261,7 @@ fn end(tape: &mut Tape) {
         &StoryEvent::GateOpened {
             gate: gate.clone(),
             attempt: 0,
+            asked: Asked::Commit,
             question: "Commit attempt 0?".into(),
             evidence: vec!["target fixed".into()],
             expires_at: Timestamp(START + 600_000_000),

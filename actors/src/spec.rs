@@ -19,12 +19,13 @@ pub enum Approve {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoryLimits {
-    /// Proposals in the first round.
+    /// Proposals at most, over all waves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proposals: Option<u32>,
-    /// Rounds of repair after a round in which nothing passed.
+    /// Gather proposals: all are made and executed, even after one passes, none answers another, and nothing is
+    /// committed. For measuring.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub repair_rounds: Option<u32>,
+    pub pool: Option<bool>,
     /// Tokens (prompt and reply together) after which no further proposal is started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u64>,
@@ -75,10 +76,8 @@ pub enum SpecError {
     },
 }
 
-/// Most proposals of one round. More is a mistake on any machine of today.
-const MAX_PROPOSALS: u32 = 64;
-/// Most rounds of repair.
-const MAX_ROUNDS: u32 = 8;
+/// Most proposals of one story. More is a mistake on any machine of today.
+const MAX_PROPOSALS: u32 = 256;
 
 impl StorySpec {
     /// Reads a specification and checks everything that can be checked without the repository.
@@ -100,9 +99,6 @@ impl StorySpec {
         let proposals = self.limits.proposals.unwrap_or(1);
         if proposals == 0 || proposals > MAX_PROPOSALS {
             return field("limits.proposals", &format!("must be 1 to {MAX_PROPOSALS}"));
-        }
-        if self.limits.repair_rounds.unwrap_or(0) > MAX_ROUNDS {
-            return field("limits.repair_rounds", &format!("must be at most {MAX_ROUNDS}"));
         }
         Ok(())
     }

@@ -16,11 +16,11 @@ use crate::{
 
 /// What prompts are filled with: code, since that is what engines are here for.
 const LINES: [&str; 6] = [
-    "fn page_count(total: usize, per_page: usize) -> usize { total.div_ceil(per_page) }\n",
+    "fn crates_for(bottles: usize, each: usize) -> usize { bottles.div_ceil(each) }\n",
     "for row in rows.iter().filter(|row| row.complete) { sum += row.tokens.len(); }\n",
     "let end = data.checked_add(offset).ok_or_else(|| \"an impossible offset\".to_owned())?;\n",
-    "# A page that is not full counts as one; an empty list has none.\n",
-    "assert_eq!(page_count(11, 5), 3, \"eleven things on pages of five\");\n",
+    "# A crate that is not full counts as one; no bottles need none.\n",
+    "assert_eq!(crates_for(11, 5), 3, \"eleven bottles in crates of five\");\n",
     "match self.running.iter().position(|s| s.id == id) { Some(at) => at, None => return }\n",
 ];
 /// How often an engine's figures are looked at while it works.

@@ -30,6 +30,9 @@ pub struct Usage {
     /// What a service charges for it, in millionths of the configured currency; 0 on one's own machine.
     #[serde(default)]
     pub cost_micros: u64,
+    /// The reply was kept from an earlier, equal request; tokens and times are what it cost then.
+    #[serde(default)]
+    pub replayed: bool,
 }
 
 /// How likely a token was, among those that sampling left as they were: before temperature, penalties and constraints.

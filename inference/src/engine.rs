@@ -91,6 +91,9 @@ pub struct EngineStats {
     pub guessed: u64,
     #[serde(default)]
     pub guessed_right: u64,
+    /// Requests that were answered by a reply that was kept from an earlier one; no other figure counts them.
+    #[serde(default)]
+    pub replayed: u64,
 }
 
 /// A pinned prompt prefix.

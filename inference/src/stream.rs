@@ -174,6 +174,7 @@ mod tests {
             prefill_ms: 0,
             decode_ms: 0,
             cost_micros: 0,
+            replayed: false,
         }
     }
 

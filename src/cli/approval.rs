@@ -96,7 +96,7 @@ async fn decide(client: &Client, terminal: &Terminal, args: &Verdict, verdict: w
 /// anew: if that is the one that is meant, it is waited for.
 async fn waiting(client: &Client, given: &str) -> Result<Vec<Approval>, Failure> {
     let until = tokio::time::Instant::now() + PATIENCE;
-    let job = given.rsplit_once('-').map_or(given, |(job, _)| job);
+    let job = given.split_once('-').map_or(given, |(job, _)| job);
     loop {
         let waiting = client.approvals().await?;
         let is_there = waiting.iter().any(|approval| approval.id == given || approval.job == given);

@@ -1,10 +1,15 @@
 //! The command line of `fleet`, as clap reads it. Only shapes and help texts; what a command does is in its own module.
 
+mod bench;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use fleet_actors::StoryLimits;
+
+pub use bench::{Arm, BenchCommand, StoryBench, StoryImport, StoryKind, WhichPart};
 
 use super::exit::Exit;
 
@@ -36,7 +41,7 @@ pub struct Global {
     /// The node's state directory (default: $XDG_STATE_HOME/fleet or ~/.local/state/fleet).
     #[arg(long, global = true, env = "FLEET_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
-    /// What stdout carries: a table for people or JSON for programs. `timeline` takes a file instead.
+    /// What stdout carries: a table for people or JSON for programs. `timeline` takes a file instead, `bench stories` one besides.
     #[arg(short, long, global = true, value_parser = OutputParser, default_value = "table")]
     pub output: Output,
     /// No colours (NO_COLOR does the same).
@@ -54,11 +59,11 @@ pub enum Output {
     Table,
     /// To stdout, for programs.
     Json,
-    /// Into this file; only where a command says that it writes one.
+    /// Into this file, by its end: `.json` or `.html`; only where a command says that it writes one.
     File(PathBuf),
 }
 
-/// Reads [`Output`]: what isn't the name of a form is a file's, if it ends in `.json`.
+/// Reads [`Output`]: what isn't the name of a form is a file's, if it ends in `.json` or `.html`.
 #[derive(Debug, Clone, Copy)]
 pub struct OutputParser;
 
@@ -75,7 +80,9 @@ impl TypedValueParser for OutputParser {
         match value.to_str() {
             Some("table") => Ok(Output::Table),
             Some("json") => Ok(Output::Json),
-            _ if file.extension().is_some_and(|end| end == "json") => Ok(Output::File(file.to_owned())),
+            _ if file.extension().is_some_and(|end| end == "json" || end == "html") => {
+                Ok(Output::File(file.to_owned()))
+            }
             // Says which values there are.
             _ => PossibleValuesParser::new(["table", "json"]).parse_ref(command, arg, value).map(|_| Output::Table),
         }
@@ -91,15 +98,27 @@ impl TypedValueParser for OutputParser {
 impl Cli {
     /// Refuses what each part allows and the whole doesn't.
     pub fn check(self) -> Result<Self, clap::Error> {
-        let writes = matches!(self.command, Command::Timeline { .. });
-        match &self.global.output {
-            Output::File(file) if !writes => {
-                let said = format!("--output {} is a file, and only `fleet timeline` writes one", file.display());
-                Err(Self::command().error(clap::error::ErrorKind::InvalidValue, said))
+        let Output::File(file) = &self.global.output else { return Ok(self) };
+        let json = file.extension().is_some_and(|end| end == "json");
+        let said = match &self.command {
+            Command::Bench(BenchCommand::Stories(_)) => return Ok(self),
+            Command::Timeline { .. } if json => return Ok(self),
+            Command::Timeline { .. } => format!("--output {}: a timeline is a file that ends in .json", file.display()),
+            _ => {
+                let who = "only `fleet timeline` and `fleet bench stories` write one";
+                format!("--output {} is a file, and {who}", file.display())
             }
-            _ => Ok(self),
-        }
+        };
+        Err(Self::command().error(clap::error::ErrorKind::InvalidValue, said))
     }
+}
+
+/// The command, as it was given, for a record of it.
+pub fn given() -> String {
+    let plain = |arg: &str| !arg.is_empty() && arg.chars().all(|c| c.is_alphanumeric() || "-_./,=:+@%".contains(c));
+    let quoted = |arg: String| if plain(&arg) { arg } else { format!("'{}'", arg.replace('\'', "'\\''")) };
+    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    std::iter::once("fleet".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
 /// What to do.
@@ -130,12 +149,18 @@ pub enum Command {
     /// Issue, list and revoke tokens for others.
     #[command(subcommand)]
     Access(AccessCommand),
+    /// List, check and begin the roles of a team (YAML files).
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// Show the GPUs of this machine.
     #[command(subcommand)]
     Gpu(GpuCommand),
     /// Fetch and check models on this machine.
     #[command(subcommand)]
     Model(ModelCommand),
+    /// Measure the agents on stories, yours or the examples.
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Ask whether this machine can run tools safely.
     #[command(subcommand)]
     Sandbox(SandboxCommand),
@@ -239,12 +264,9 @@ pub struct Submit {
     /// Who accepts the result: a person, or the policy (recorded as such).
     #[arg(long, value_enum, default_value_t = ApproveWith::Ask, value_name = "WHO")]
     pub approve_with: ApproveWith,
-    /// How many proposals the council makes (default: the node's).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub proposals: Option<u32>,
-    /// Tokens that the job may decode at most (default: the node's).
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    pub max_tokens: Option<u64>,
+    /// What the story may use: tokens (prompts and replies), minutes, proposals; what isn't named is the node's.
+    #[arg(long, value_name = "tokens=N,minutes=N,proposals=N", value_parser = super::budget::parse)]
+    pub budget: Option<StoryLimits>,
     /// Submitting again with the same key gives the same job (default: a new key each time).
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
@@ -515,6 +537,31 @@ pub enum SandboxCommand {
     Doctor,
 }
 
+/// `fleet role …`
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// List the built-in roles and those of a directory, as a story would use them.
+    List {
+        /// The directory that `[agent] roles` of cluster.toml names.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Check files or directories; every mistake is named with its line and a remedy.
+    Check {
+        /// Role files, or directories of them.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+    /// Write a file to begin a role with.
+    New {
+        /// The role's name: lower-case letters, digits, dashes.
+        name: String,
+        /// Where to.
+        #[arg(long, value_name = "DIR", default_value = "roles")]
+        dir: PathBuf,
+    },
+}
+
 /// `fleet gpu …`
 #[derive(Debug, Subcommand)]
 pub enum GpuCommand {
@@ -539,14 +586,15 @@ mod tests {
     #[test]
     fn a_submit_takes_what_the_manual_says() {
         let cli = parse(
-            "fleet job submit --repo . --story s.md --approve-with policy:auto --proposals 4 \
-             --max-tokens 9000 --idempotency-key k --detach -o json",
+            "fleet job submit --repo . --story s.md --approve-with policy:auto --budget proposals=4,tokens=9k \
+             --idempotency-key k --detach -o json",
         )
         .unwrap();
         assert_eq!(cli.global.output, Output::Json);
         let Command::Job(JobCommand::Submit(submit)) = cli.command else { panic!("not a submit") };
         assert_eq!(submit.approve_with, ApproveWith::PolicyAuto);
-        assert_eq!((submit.proposals, submit.max_tokens), (Some(4), Some(9000)));
+        let budget = submit.budget.unwrap();
+        assert_eq!((budget.proposals, budget.max_tokens), (Some(4), Some(9000)));
         assert!(submit.detach);
     }
 
@@ -563,8 +611,29 @@ mod tests {
     fn only_a_timeline_is_written_to_the_file_that_output_names() {
         let cli = parse("fleet timeline k3m9x2p7qa -o trace.json").unwrap();
         assert_eq!(cli.global.output, Output::File("trace.json".into()));
-        for line in ["fleet job list -o trace.json", "fleet timeline -o trace.svg", "fleet status -o yaml"] {
+        for line in [
+            "fleet job list -o trace.json",
+            "fleet timeline -o trace.svg",
+            "fleet timeline -o trace.html",
+            "fleet status -o yaml",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_bench_of_stories_writes_files_and_names_its_arms() {
+        let cli = parse("fleet bench stories s --stories a,b --arms single,best-of-n --part reporting -o report.html")
+            .unwrap();
+        assert_eq!(cli.global.output, Output::File("report.html".into()));
+        let Command::Bench(BenchCommand::Stories(bench)) = cli.command else { panic!("not a bench") };
+        assert_eq!((bench.arms, bench.part), (vec![Arm::Single, Arm::BestOfN], WhichPart::Reporting));
+        assert_eq!((bench.seeds, bench.pool, bench.stories.len()), (3, 64, 2));
+        let cli = parse("fleet bench stories").unwrap();
+        let Command::Bench(BenchCommand::Stories(bench)) = cli.command else { panic!("not a bench") };
+        assert_eq!(bench.arms, Arm::ALL);
+        for line in ["stories --arms all", "stories --seeds 0", "import .", "import . --story s.md -o x.html"] {
+            assert_eq!(parse(&format!("fleet bench {line}")).unwrap_err().exit_code(), 2, "{line}");
         }
     }
 
@@ -584,7 +653,7 @@ mod tests {
     fn a_submit_without_a_repository_or_with_no_proposals_is_a_usage_error() {
         for line in [
             "fleet job submit --story s.md",
-            "fleet job submit --repo . --story s.md --proposals 0",
+            "fleet job submit --repo . --story s.md --budget proposals=0",
             "fleet job submit --repo . --story s.md --approve-with nobody",
             "fleet job wait k3m9x2p7qa --timeout soon",
         ] {

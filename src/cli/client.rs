@@ -149,10 +149,14 @@ impl Client {
 
     /// What an attempt wants to change, as a diff; not escaped.
     pub async fn patch(&self, id: &str, attempt: u32) -> Result<String, Failure> {
+        Ok(String::from_utf8_lossy(&self.patch_bytes(id, attempt).await?).into_owned())
+    }
+
+    /// The same, to the byte.
+    pub async fn patch_bytes(&self, id: &str, attempt: u32) -> Result<Bytes, Failure> {
         let path = format!("/jobs/{}/patches/{attempt}", part(id));
         let response = self.send(self.request(Method::GET, &path).timeout(ANSWER)).await?;
-        let bytes = response.bytes().await.map_err(|e| self.unreachable(&e))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        response.bytes().await.map_err(|e| self.unreachable(&e))
     }
 
     /// Fetches the git bundle with the job's commit into a file; gives the commit that it rests on.

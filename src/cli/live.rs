@@ -120,7 +120,8 @@ impl Drop for Live {
     }
 }
 
-fn spinner(colour: bool) -> ProgressBar {
+/// A spinner with a line of text, on stderr.
+pub fn spinner(colour: bool) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let template = if colour { "{spinner:.cyan} {elapsed} {wide_msg}" } else { "{spinner} {elapsed} {wide_msg}" };
     if let Ok(style) = ProgressStyle::with_template(template) {

@@ -7,23 +7,29 @@ mod access;
 mod actor;
 mod approval;
 pub mod args;
+mod budget;
 mod client;
 mod completion;
 mod engine;
 pub mod exit;
 mod explain;
 pub mod failure;
+mod figures;
 mod finish;
 mod follow;
 mod gate;
 mod gpu;
+mod html;
 mod job;
 mod live;
 mod model;
 mod model_bench;
 mod node;
+mod plot;
+mod role;
 mod sandbox;
 mod status;
+mod story_bench;
 mod submit;
 mod table;
 mod terminal;
@@ -77,8 +83,10 @@ async fn run(cli: &Cli, terminal: &Terminal) -> Outcome {
         Command::Engine(command) => engine::run(global, terminal, command).await,
         Command::Timeline { job } => timeline::run(global, terminal, job.as_deref()).await,
         Command::Access(command) => access::run(global, terminal, command).await,
+        Command::Role(command) => role::run(terminal, command),
         Command::Gpu(command) => gpu::run(terminal, command).await,
         Command::Model(command) => model::run(terminal, command).await,
+        Command::Bench(command) => story_bench::run(global, terminal, command).await,
         Command::Sandbox(command) => sandbox::run(terminal, command).await,
         Command::Completion { shell } => completion::run(terminal, *shell),
         Command::Version => version::run(global, terminal).await,

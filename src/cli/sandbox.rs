@@ -35,7 +35,7 @@ async fn doctor(terminal: &Terminal) -> Outcome {
 }
 
 /// The sandbox is entered by a re-execution of `fleetd`, which lies beside this program or on the path.
-fn helper() -> Result<PathBuf, Failure> {
+pub fn helper() -> Result<PathBuf, Failure> {
     let beside = std::env::current_exe().ok().map(|exe| exe.with_file_name("fleetd"));
     let on_path = std::env::var_os("PATH");
     let on_path = on_path.iter().flat_map(std::env::split_paths).map(|dir| dir.join("fleetd"));

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use fleet_actors::spec::{Approve, StoryLimits, StorySpec};
+use fleet_actors::spec::{Approve, StorySpec};
 use fleet_actors::story::{MAX_STORY_BYTES, Story};
 use fleet_api::wire::SubmitBody;
 use fleet_runtime::job::JobRecord;
@@ -25,7 +25,9 @@ pub async fn submit(global: &Global, terminal: &Terminal, args: &Submit) -> Outc
     let client = Client::open(global).await?;
     say_mock(&client, terminal).await?;
     let spec = upload(&client, terminal, args, text, &facts).await?;
-    let job = send(&client, args, &story, &facts, &spec).await?;
+    let key = args.idempotency_key.clone().unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
+    let sending = Sending { project: args.project.clone(), story: &story, facts: &facts, spec: &spec, key };
+    let job = send(&client, sending).await?;
     let id = job.id.to_string();
     terminal.note(format_args!("job {id} submitted: {}", fleet_api::plain::line(&story.title)));
     if args.detach {
@@ -39,7 +41,8 @@ pub async fn submit(global: &Global, terminal: &Terminal, args: &Submit) -> Outc
     finish(global, &client, terminal, finished).await
 }
 
-fn read_story(path: &Path) -> Result<(String, Story), Failure> {
+/// Reads a story file; says where a mistake is.
+pub fn read_story(path: &Path) -> Result<(String, Story), Failure> {
     let shown = path.display();
     let unreadable = |e: std::io::Error| {
         Failure::input(
@@ -121,7 +124,7 @@ async fn upload(
             ApproveWith::Ask => Approve::Ask,
             ApproveWith::PolicyAuto => Approve::PolicyAuto,
         },
-        limits: StoryLimits { proposals: args.proposals, max_tokens: args.max_tokens, ..StoryLimits::default() },
+        limits: args.budget.clone().unwrap_or_default(),
         client_repo_label: label(&args.repo),
     })
 }
@@ -132,22 +135,27 @@ fn label(path: &Path) -> String {
     full.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }
 
-async fn send(
-    client: &Client,
-    args: &Submit,
-    story: &Story,
-    facts: &RepoFacts,
-    spec: &StorySpec,
-) -> Result<JobRecord, Failure> {
+/// A story, as it is to be sent.
+pub struct Sending<'a> {
+    /// Project; by default the repository's.
+    pub project: Option<String>,
+    pub story: &'a Story,
+    pub facts: &'a RepoFacts,
+    pub spec: &'a StorySpec,
+    /// The same key gives the same job.
+    pub key: String,
+}
+
+/// Submits.
+pub async fn send(client: &Client, sending: Sending<'_>) -> Result<JobRecord, Failure> {
+    let Sending { project, story, facts, spec, key } = sending;
     let body = SubmitBody {
         kind: "story".to_owned(),
-        project: args.project.clone().unwrap_or_else(|| facts.root_commit.to_string()),
+        project: project.unwrap_or_else(|| facts.root_commit.to_string()),
         title: story.title.clone(),
         spec: serde_json::to_value(spec).map_err(|e| Failure::internal(format!("can't encode the story: {e}"), ""))?,
         priority: 0,
     };
-    let key = args.idempotency_key.clone();
-    let key = key.unwrap_or_else(|| uuid::Uuid::new_v4().to_string());
     let again = client.submit(&body, &key).await;
     match again {
         // The answer may have been lost on the way; with the same key asking again can't submit twice.

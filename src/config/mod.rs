@@ -134,7 +134,7 @@ impl BlobsConfig {
 }
 
 /// `[inference]`
-#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InferenceOptions {
     /// Whether an engine that invents its replies from a script may be started. For tests and demonstrations only. Default false.
@@ -142,9 +142,26 @@ pub struct InferenceOptions {
     /// The program that engines on GPUs live in, one process for each GPU: a `fleetd` that was built by `make cuda`. Relative to
     /// the file. Default: `fleetd-cuda` beside fleetd.
     pub gpu_worker: Option<PathBuf>,
+    /// Where replies are kept, to be given again to the same request (same model, prompt, sampling and seed). For measuring the
+    /// same work again; not for a mock. Whoever can read it can read what models said. Relative to the file. Default: nowhere.
+    pub reply_cache: Option<PathBuf>,
+    /// Bytes of replies that are kept at most; those that were used longest ago go first. Default 1 GiB.
+    pub reply_cache_size: ByteSize,
     /// The engines, one table `[[inference.engine]]` each; the first one serves the agents of this node. Without any, the
     /// control node has one with the default model, and other nodes use the engines of the cluster.
     pub engine: Option<Vec<EngineConfig>>,
+}
+
+impl Default for InferenceOptions {
+    fn default() -> Self {
+        Self {
+            allow_mock: false,
+            gpu_worker: None,
+            reply_cache: None,
+            reply_cache_size: ByteSize::gib(1),
+            engine: None,
+        }
+    }
 }
 
 impl InferenceOptions {
@@ -195,7 +212,13 @@ impl Config {
     /// Relative paths mean "beside the configuration", wherever the node is started from.
     fn place_beside(&mut self, dir: &Path) {
         let scripts = self.inference.engine.iter_mut().flatten().filter_map(|engine| engine.script.as_mut());
-        for path in scripts.chain(self.node.state_dir.as_mut()).chain(self.inference.gpu_worker.as_mut()) {
+        let own = [
+            &mut self.node.state_dir,
+            &mut self.inference.gpu_worker,
+            &mut self.inference.reply_cache,
+            &mut self.agent.roles,
+        ];
+        for path in scripts.chain(own.into_iter().flatten()) {
             *path = dir.join(&*path);
         }
     }

@@ -6,9 +6,13 @@ use std::time::Duration;
 use anyhow::Context;
 use fleet_api::wire::Readiness;
 use fleet_inference::models::ModelStore;
-use fleet_inference::{Engine, EngineConfig, EngineInfo, EngineKind, EngineState, build_engine};
+use fleet_inference::{
+    Engine, EngineConfig, EngineInfo, EngineKind, EngineState, KeepsReplies, ReplyCache, build_engine,
+};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::config::InferenceOptions;
 
 /// How often a loading engine is looked at.
 const LOOK: Duration = Duration::from_millis(50);
@@ -17,13 +21,27 @@ const LOOK: Duration = Duration::from_millis(50);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Makes the configured engines; what is wrong with a configuration or missing is an error here.
-pub(super) fn build(engines: &[EngineConfig], allow_mock: bool) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
+pub(super) fn build(engines: &[EngineConfig], options: &InferenceOptions) -> anyhow::Result<Vec<Arc<dyn Engine>>> {
     let store = ModelStore::of_user()?;
-    let build = |config: &EngineConfig| {
-        build_engine(config, allow_mock, &store)
-            .with_context(|| format!("FLT-N006: engine {:?} can't be started", config.name))
+    let replies = replies(options)?;
+    let build = |config: &EngineConfig| -> anyhow::Result<Arc<dyn Engine>> {
+        let engine = build_engine(config, options.allow_mock, &store)
+            .with_context(|| format!("FLT-N006: engine {:?} can't be started", config.name))?;
+        Ok(match &replies {
+            Some(cache) => KeepsReplies::before(engine, config, cache),
+            None => engine,
+        })
     };
     engines.iter().map(build).collect()
+}
+
+/// The cache of replies, if one is configured.
+fn replies(options: &InferenceOptions) -> anyhow::Result<Option<Arc<ReplyCache>>> {
+    let Some(dir) = &options.reply_cache else { return Ok(None) };
+    let cache = ReplyCache::open(dir, options.reply_cache_size.as_u64());
+    let cache = cache.with_context(|| format!("FLT-N006: [inference] reply_cache: can't use {}", dir.display()))?;
+    tracing::info!(dir = %dir.display(), "replies are kept, and given again to the same request");
+    Ok(Some(Arc::new(cache)))
 }
 
 /// Watches engines until they are loaded. Ends with its owner.

@@ -7,8 +7,13 @@ pub const AUTO: &[&str] = &["--approve-with", "policy:auto"];
 
 /// A control node that takes no work, so that all of it is done by members.
 fn place(script: &str) -> Place {
-    Place::in_cluster(script, "listen = \"127.0.0.1:0\"\ncpus = 0.0\n")
+    let place = Place::in_cluster(script, "listen = \"127.0.0.1:0\"\ncpus = 0.0\n");
+    place.configure(script, FOUR_AT_ONCE);
+    place
 }
+
+/// Several agents work from the beginning.
+pub const FOUR_AT_ONCE: &str = "[council]\nfirst = [4]\n";
 
 /// Waits until the job's runner and at least one agent work, and gives the place in `members` of the runner's node.
 pub fn where_it_runs(place: &Place, control: &mut Node, members: &[&Member]) -> usize {

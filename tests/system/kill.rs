@@ -12,6 +12,7 @@ const KILLS: u64 = 20;
 #[test]
 fn a_job_killed_at_any_moment_ends_with_the_same_tree_and_repeats_nothing() {
     let place = Place::new("clamp/slow.yaml");
+    place.configure("clamp/slow.yaml", crate::cluster::FOUR_AT_ONCE);
     let mut node = place.start();
     let began = Instant::now();
     let (undisturbed, node_after) = run(&place, node, None);

@@ -18,6 +18,7 @@ mod network_faults;
 mod openai;
 mod start;
 mod story;
+mod story_bench;
 #[path = "../../inference/tests/tiny/mod.rs"]
 mod tiny;
 mod traces;

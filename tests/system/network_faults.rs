@@ -9,6 +9,7 @@ use crate::network::{Network, addr, inside};
 fn survives(cut: impl Fn(&Network, &str), heal: impl Fn(&Network, &str)) {
     let network = Network::new(&["control", "a", "b"]);
     let place = Place::in_cluster("clamp/slow.yaml", "listen = \"10.77.0.2:0\"\ncpus = 0.0\n");
+    place.configure("clamp/slow.yaml", crate::cluster::FOUR_AT_ONCE);
     let mut control = place.start();
     let (a, b) = (Member::within(&place, "a", &addr(1), "a"), Member::within(&place, "b", &addr(2), "b"));
     let members = [&a, &b];

@@ -93,7 +93,7 @@ fn the_same_idempotency_key_gives_the_same_job_and_another_story_under_it_is_ref
 
     assert_eq!(place.submit_detached(&["--idempotency-key", "k1"]), first);
 
-    let other = place.submit(&["--detach", "--idempotency-key", "k1", "--proposals", "2"]);
+    let other = place.submit(&["--detach", "--idempotency-key", "k1", "--budget", "proposals=2"]);
     assert_eq!(other.code, Some(5), "{other:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::cluster::{AUTO, assert_solved};
+use crate::cluster::{AUTO, FOUR_AT_ONCE, assert_solved};
 use crate::harness::Place;
 use crate::members::Member;
 
@@ -15,7 +15,7 @@ fn lines<'a>(log: &'a str, trace: &str) -> Vec<&'a str> {
 fn the_logs_of_all_nodes_bear_the_trace_of_a_job_that_explain_names() {
     let place = Place::in_cluster("clamp/slow.yaml", "listen = \"127.0.0.1:0\"\ncpus = 0.0\n");
     // The control node logs for collectors, the members for people.
-    place.configure("clamp/slow.yaml", "[log]\nformat = \"json\"\n");
+    place.configure("clamp/slow.yaml", &format!("{FOUR_AT_ONCE}[log]\nformat = \"json\"\n"));
     let control = place.start();
     let (a, b) = (Member::new(&place, "a"), Member::new(&place, "b"));
     let nodes = [a.join(), b.join()];

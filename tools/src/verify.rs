@@ -136,6 +136,29 @@ pub async fn baseline(
     Ok((shown.unwrap_or_default(), runs))
 }
 
+/// What a patch shows when these files stand beside it: the same build and tests. None: it doesn't apply or build.
+pub async fn examine(
+    bench: &Workbench,
+    base: &BaseRepo,
+    patch: &[u8],
+    added: &[(String, String)],
+    spec: &VerifySpec,
+) -> Result<Option<TestReport>, VerifyError> {
+    let rules = PathRules::compile(&spec.protected, &spec.test_files).map_err(VerifyError::Glob)?;
+    let prepared = {
+        let (base, patch) = (base.clone(), patch.to_vec());
+        blocking(move || prepare(&base, &patch, &rules)).await?
+    };
+    let Prepared::Fits(tree, _) = prepared else { return Ok(None) };
+    let place = Place::make(bench, base, tree).await?;
+    for (path, text) in added {
+        place.workspace.write(path, text.as_bytes())?;
+    }
+    let shown = show(bench, &place.workspace, spec, &mut Vec::new()).await?;
+    place.discard().await;
+    Ok(shown)
+}
+
 /// Builds and tests; none if the build fails.
 async fn show(
     bench: &Workbench,

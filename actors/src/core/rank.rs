@@ -1,10 +1,13 @@
 //! The order of proposals, by what was measured and nothing else.
 //!
-//! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, most
-//! tests passed, fewest lines changed, lowest attempt. No opinion and no clock has a say.
+//! Lexicographic: not disqualified, applies, builds, target fixed, fewest newly failing tests, no case of
+//! the tests written into the change, most tests passed. Where all of that is equal: the largest agreement on
+//! further tests, the program that most attempts came to, fewest lines changed, lowest attempt. No clock has a say.
+//!
+//! Agreement is the number of attempts whose programs pass the same further tests, times the number of those tests.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Attempt, StoryCore};
 use crate::event::{Measured, Place};
@@ -28,16 +31,19 @@ impl StoryCore {
 }
 
 /// What is compared, the better the smaller. Names are those of the reasons below.
-type Key = (bool, bool, bool, bool, usize, Reverse<u32>, u32, u32);
+pub(super) type Key = (bool, bool, bool, bool, usize, bool, Reverse<u32>, Reverse<usize>, Reverse<usize>, u32, u32);
 
-fn key(attempt: u32, measured: &Measured) -> Key {
+pub(super) fn order(attempt: u32, measured: &Measured, agreement: usize, votes: usize) -> Key {
     (
         !measured.touched_protected.is_empty(),
         !measured.applies,
         !measured.builds,
         !measured.target_fixed,
         measured.newly_failing.len(),
+        !measured.special_cased.is_empty(),
         Reverse(measured.passed),
+        Reverse(agreement),
+        Reverse(votes),
         measured.lines_changed,
         attempt,
     )
@@ -45,16 +51,28 @@ fn key(attempt: u32, measured: &Measured) -> Key {
 
 /// Ranks attempts; those without a change come last, in their own order.
 pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
+    let votes = votes(attempts);
+    let count = |a: &Attempt| a.proposal.patch().and_then(|p| votes.get(p.program())).copied().unwrap_or(1);
+    let agreement = agreement(attempts, &votes);
+    let agreed = |a: &Attempt| a.executed.and_then(|n| agreement.get(&n)).copied().unwrap_or(0);
+    let place = |(n, a): (&u32, &'_ Attempt)| Some(order(*n, a.verdict.as_ref()?, agreed(a), count(a)));
     let mut executed: Vec<(Key, u32, &Measured)> =
-        attempts.iter().filter_map(|(&n, a)| a.verdict.as_ref().map(|m| (key(n, m), n, m))).collect();
+        attempts.iter().filter_map(|(n, a)| Some((place((n, a))?, *n, a.verdict.as_ref()?))).collect();
     executed.sort_by_key(|(key, ..)| *key);
     let mut places = Vec::with_capacity(attempts.len());
-    let mut before: Option<(u32, &Measured)> = None;
-    for (_, n, measured) in &executed {
-        let behind = before.map(|(m, b)| format!("; behind attempt {m}: {}", difference(b, measured)));
-        let reason = format!("{}{}", describe(measured), behind.unwrap_or_default());
+    let mut before: Option<(&Key, u32, &Measured)> = None;
+    for (key, n, measured) in &executed {
+        let mut agreed = match key.8 {
+            Reverse(..=1) => String::new(),
+            Reverse(votes) => format!(", {votes} attempts came to it"),
+        };
+        if key.7.0 > 0 {
+            agreed.push_str(&format!(", agreement on further tests {}", key.7.0));
+        }
+        let behind = before.map(|(k, m, b)| format!("; behind attempt {m}: {}", difference((k, b), (key, measured))));
+        let reason = format!("{}{agreed}{}", describe(measured), behind.unwrap_or_default());
         places.push(Place { attempt: *n, reason });
-        before = Some((*n, measured));
+        before = Some((key, *n, measured));
     }
     places.extend(
         attempts
@@ -69,6 +87,27 @@ pub fn rank(attempts: &BTreeMap<u32, Attempt>) -> Standing {
         (_, None) => "there is no proposal".into(),
     };
     Standing { places, winner, reason }
+}
+
+/// How many attempts came to each program.
+fn votes(attempts: &BTreeMap<u32, Attempt>) -> BTreeMap<&str, usize> {
+    let mut votes = BTreeMap::new();
+    for patch in attempts.values().filter_map(|a| a.proposal.patch()) {
+        *votes.entry(patch.program()).or_default() += 1;
+    }
+    votes
+}
+
+/// The agreement of each attempt that was run with further tests.
+fn agreement(attempts: &BTreeMap<u32, Attempt>, votes: &BTreeMap<&str, usize>) -> BTreeMap<u32, usize> {
+    let mut backed: BTreeMap<&BTreeSet<String>, usize> = BTreeMap::new();
+    for attempt in attempts.values() {
+        if let (Some(further), Some(patch)) = (&attempt.further, attempt.proposal.patch()) {
+            *backed.entry(further).or_default() += votes.get(patch.program()).copied().unwrap_or(1);
+        }
+    }
+    let of = |a: &Attempt| a.further.as_ref().map(|f| backed.get(f).copied().unwrap_or(0) * f.len());
+    attempts.iter().filter_map(|(n, a)| Some((*n, of(a)?))).collect()
 }
 
 fn without_verdict(attempt: &Attempt) -> String {
@@ -88,9 +127,14 @@ fn describe(m: &Measured) -> String {
     if !m.builds {
         return "does not build".into();
     }
+    let special = if m.special_cased.is_empty() {
+        String::new()
+    } else {
+        format!(", special-cased for the tests' own {}", m.special_cased.join(", "))
+    };
     let target = if m.target_fixed { "target fixed" } else { "target not fixed" };
     format!(
-        "{target}, {} newly failing, {} passed, {} failed, {} lines changed",
+        "{target}, {} newly failing, {} passed, {} failed, {} lines changed{special}",
         m.newly_failing.len(),
         m.passed,
         m.failed,
@@ -99,8 +143,7 @@ fn describe(m: &Measured) -> String {
 }
 
 /// The first measure in which two neighbours differ.
-fn difference(better: &Measured, worse: &Measured) -> String {
-    let (b, w) = (key(0, better), key(0, worse));
+fn difference((b, better): (&Key, &Measured), (w, worse): (&Key, &Measured)) -> String {
     if b.0 != w.0 {
         "disqualified".into()
     } else if b.1 != w.1 {
@@ -112,9 +155,15 @@ fn difference(better: &Measured, worse: &Measured) -> String {
     } else if b.4 != w.4 {
         format!("{} newly failing against {}", w.4, b.4)
     } else if b.5 != w.5 {
-        format!("{} tests passed against {}", worse.passed, better.passed)
+        "special-cased".into()
     } else if b.6 != w.6 {
-        format!("{} lines changed against {}", w.6, b.6)
+        format!("{} tests passed against {}", worse.passed, better.passed)
+    } else if b.7 != w.7 {
+        format!("less agreement on further tests, {} against {}", w.7.0, b.7.0)
+    } else if b.8 != w.8 {
+        format!("fewer attempts came to it, {} against {}", w.8.0, b.8.0)
+    } else if b.9 != w.9 {
+        format!("{} lines changed against {}", w.9, b.9)
     } else {
         "equal in everything, and later".into()
     }

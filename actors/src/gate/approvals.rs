@@ -37,6 +37,11 @@ pub(crate) fn gate_id(job: &JobId, attempt: u32) -> String {
     format!("{job}-{attempt}")
 }
 
+/// The id of the gate at which a job asks, after so many attempts, whether to go on.
+pub(crate) fn more_id(job: &JobId, attempts: usize) -> String {
+    format!("{job}-after-{attempts}")
+}
+
 impl Approvals {
     /// Starts the desk on this node. The journal is asked about gates that were closed.
     pub async fn start(system: &System, journal: Arc<dyn Journal>) -> Result<Self, ActorError> {
@@ -93,7 +98,7 @@ impl Approvals {
     /// Why a gate that isn't open can't be decided: what its job's journal says.
     async fn closed(&self, id: &str) -> ApprovalError {
         let not_found = ApprovalError::NotFound { id: id.to_owned() };
-        let Some(Ok(job)) = id.rsplit_once('-').map(|(job, _)| job.parse::<JobId>()) else {
+        let Some(Ok(job)) = id.split_once('-').map(|(job, _)| job.parse::<JobId>()) else {
             return not_found;
         };
         match self.decision_of(&StreamId::job(&job), id).await {

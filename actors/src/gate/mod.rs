@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use wincode::{SchemaRead, SchemaWrite};
 
 pub use approvals::Approvals;
-pub(crate) use approvals::gate_id;
+pub(crate) use approvals::{gate_id, more_id};
 pub use core::{Approval, ApprovalError, Decided, Decision, GateCore};
 pub use desk::{ApprovalDesk, DeskMsg};
 

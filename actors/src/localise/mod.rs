@@ -8,6 +8,7 @@
 //! The points are chosen so that a stack frame outweighs a call, a call outweighs a mention, and
 //! words only break ties. They are not tuned to any story.
 
+mod forms;
 mod frames;
 mod words;
 
@@ -16,10 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use fleet_tools::syntax::{Language, functions};
 use globset::GlobSet;
 
+pub use forms::forms;
 pub use frames::{Frame, frames};
 use words::{Names, parts, prose, quoted, stem};
 
-use crate::event::Candidate;
+use crate::event::{Candidate, Form};
 
 /// A text file of the base.
 #[derive(Debug, Clone)]
@@ -220,7 +222,8 @@ impl Clues {
             score += 1;
             reasons.push(format!("the test's file imports {}", module_of(&f.path)));
         }
-        Candidate { path: f.path.clone(), function: f.name.clone(), line: f.line, score, reasons }
+        let forms = vec![Form::Function];
+        Candidate { path: f.path.clone(), function: f.name.clone(), line: f.line, score, reasons, forms }
     }
 
     /// What is too common to be more than a hint.

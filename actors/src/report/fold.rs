@@ -7,7 +7,7 @@ use super::{
     AttemptEntry, BaselineEntry, BundleEntry, CommitEntry, DecisionEntry, Outcome, Report, Source, StoryEntry,
     TimelineEntry, ViolationEntry, effects,
 };
-use crate::event::{GateDecision, Place, Proposal, ProposalEnd, Spend, StoryEvent};
+use crate::event::{GateDecision, Measured, PatchNote, Place, Proposal, ProposalEnd, Spend, StoryEvent};
 use crate::narrate;
 
 pub(super) fn fold(events: &[Envelope]) -> Report {
@@ -106,11 +106,22 @@ impl Fold {
             StoryEvent::Localised { candidates, .. } => report.suspects.clone_from(candidates),
             StoryEvent::Proposal(proposal) => self.proposal(proposal, event, at),
             StoryEvent::Verdict { .. } => self.verdict(story, at),
+            StoryEvent::Probes { file, why, bundle, effect, spend } => {
+                let what = file.as_ref().map_or("none".to_owned(), |f| format!("{} ({})", f.path, f.digest));
+                let evidence = vec![format!("bundle {bundle}"), format!("effect {effect}")];
+                self.spend(&event.by, spend);
+                self.decide("further tests", what, why.clone(), evidence, event, at);
+            }
+            StoryEvent::Examined { attempt, passed, failed, effect } => {
+                let what = format!("attempt {attempt}: {} passed, {} failed", passed.len(), failed.len());
+                let why = if passed.is_empty() { String::new() } else { format!("passed {}", passed.join(", ")) };
+                self.decide("further tests", what, why, vec![format!("effect {effect}")], event, at);
+            }
             StoryEvent::Ranked { places, winner, reason, round } => {
                 self.places(places);
                 let what = match winner {
-                    Some(w) => format!("round {}: attempt {w} is put forward", round + 1),
-                    None => format!("round {}: nothing is put forward", round + 1),
+                    Some(w) => format!("wave {}: attempt {w} is put forward", round + 1),
+                    None => format!("wave {}: nothing is put forward", round + 1),
                 };
                 let evidence = places.iter().map(|p| format!("verdict on attempt {}", p.attempt)).collect();
                 self.decide("ranking", what, reason.clone(), evidence, event, at);
@@ -212,6 +223,8 @@ impl Fold {
             attempt: p.attempt,
             round: p.round,
             repairs: p.repairs,
+            builds_on: p.builds_on,
+            form: p.form,
             same_as: None,
             agent: p.agent.clone(),
             target: p.target.clone(),
@@ -230,28 +243,42 @@ impl Fold {
         });
         self.report.attempts.sort_by_key(|a| a.attempt);
         self.mark_twins();
+        self.share_verdicts();
     }
 
-    /// Attempts that came to a patch that a lower attempt has too.
+    /// Attempts that came to a program that a lower attempt has too.
     fn mark_twins(&mut self) {
-        let digests: Vec<(u32, Option<String>)> =
-            self.report.attempts.iter().map(|a| (a.attempt, a.patch.as_ref().map(|p| p.digest.clone()))).collect();
+        let programs: Vec<(u32, Option<String>)> =
+            self.report.attempts.iter().map(|a| (a.attempt, program(a).map(str::to_owned))).collect();
         for entry in &mut self.report.attempts {
-            let digest = entry.patch.as_ref().map(|p| p.digest.clone());
-            let twin = digests.iter().find(|(_, d)| d.is_some() && *d == digest).map(|(n, _)| *n);
+            let own = program(entry);
+            let twin = programs.iter().find(|(_, p)| p.is_some() && p.as_deref() == own).map(|(n, _)| *n);
             entry.same_as = twin.filter(|n| *n < entry.attempt);
         }
     }
 
     fn verdict(&mut self, story: &StoryEvent, at: Source) {
-        let StoryEvent::Verdict { patch, measured, said, runs, .. } = story else { return };
-        for entry in &mut self.report.attempts {
-            if entry.patch.as_ref().is_some_and(|p| p.digest == *patch) {
-                entry.measured = Some(measured.clone());
-                entry.said.clone_from(said);
-                entry.runs.clone_from(runs);
-                entry.verdict_source = Some(at);
-            }
+        let StoryEvent::Verdict { attempt, measured, said, runs, .. } = story else { return };
+        if let Some(entry) = self.report.attempts.iter_mut().find(|a| a.attempt == *attempt) {
+            entry.measured = Some(measured.clone());
+            entry.said.clone_from(said);
+            entry.runs.clone_from(runs);
+            entry.verdict_source = Some(at);
+        }
+        self.share_verdicts();
+    }
+
+    /// What was seen of one attempt holds for all with an equal program, whichever was recorded first.
+    fn share_verdicts(&mut self) {
+        let seen: Vec<AttemptEntry> = self.report.attempts.iter().filter(|a| a.measured.is_some()).cloned().collect();
+        for entry in self.report.attempts.iter_mut().filter(|a| a.measured.is_none()) {
+            let own = program(entry);
+            let Some(twin) = seen.iter().find(|a| own.is_some() && program(a) == own) else { continue };
+            let lines = entry.patch.as_ref().map_or(0, |p| p.lines);
+            entry.measured = twin.measured.clone().map(|m| Measured { lines_changed: lines, ..m });
+            entry.said.clone_from(&twin.said);
+            entry.runs.clone_from(&twin.runs);
+            entry.verdict_source = twin.verdict_source;
         }
     }
 
@@ -296,4 +323,9 @@ impl Fold {
             None => costs.by_role.push((role, *spend)),
         }
     }
+}
+
+/// What tells an attempt's program from others.
+fn program(attempt: &AttemptEntry) -> Option<&str> {
+    attempt.patch.as_ref().map(PatchNote::program)
 }

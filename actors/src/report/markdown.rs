@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{AttemptEntry, Report, Source};
-use crate::event::{Measured, SectionNote, Spend};
+use crate::event::{Form, Measured, SectionNote, Spend};
 use crate::narrate::{label, seconds};
 use crate::plain::{block, code, inline};
 
@@ -150,14 +150,14 @@ fn attempts(out: &mut Out, report: &Report) {
         return;
     }
     out.heading("Attempts");
-    out.table(&["attempt", "round", "agent", "asked to rewrite", "sampling", "result", "place", "cost", "events"]);
+    out.table(&["attempt", "wave", "agent", "asked about", "sampling", "result", "place", "cost", "events"]);
     for a in &report.attempts {
         let verdict = a.verdict_source.map(at).unwrap_or_default();
         out.row(&[
             a.attempt.to_string(),
             (a.round + 1).to_string(),
             inline(&a.agent),
-            code(&a.target),
+            task(a),
             format!("temperature {}, seed {}", a.temperature, inline(&a.seed)),
             inline(&result(a)),
             a.place.map(|p| p.to_string()).unwrap_or_default(),
@@ -168,6 +168,21 @@ fn attempts(out: &mut Out, report: &Report) {
     for a in &report.attempts {
         details(out, a);
     }
+}
+
+/// What it was asked to do.
+fn task(a: &AttemptEntry) -> String {
+    let mut told = code(&a.target);
+    if a.form == Form::File {
+        told.push_str(", the whole file");
+    }
+    if let Some(n) = a.repairs {
+        told.push_str(&format!(", after what attempt {n} did"));
+    }
+    if let Some(n) = a.builds_on {
+        told.push_str(&format!(", on top of attempt {n}"));
+    }
+    told
 }
 
 fn details(out: &mut Out, a: &AttemptEntry) {
@@ -204,7 +219,7 @@ fn details(out: &mut Out, a: &AttemptEntry) {
 }
 
 fn result(a: &AttemptEntry) -> String {
-    let same = a.same_as.map(|n| format!("same patch as attempt {n}; ")).unwrap_or_default();
+    let same = a.same_as.map(|n| format!("same program as attempt {n}; ")).unwrap_or_default();
     match (&a.measured, &a.why_none) {
         (Some(m), _) => format!("{same}{}", measured(m)),
         (None, Some(why)) => format!("no change: {why}"),
@@ -222,7 +237,11 @@ fn measured(m: &Measured) -> String {
     if !m.builds {
         return "does not build".into();
     }
-    let verdict = if m.passes() { "passes" } else { "fails" };
+    let verdict = match m.special_cased.is_empty() {
+        true if m.passes() => "passes".to_owned(),
+        true => "fails".to_owned(),
+        false => format!("special-cased for the tests' own {}", m.special_cased.join(", ")),
+    };
     format!("{verdict}: {} passed, {} failed, {} lines", m.passed, m.failed, m.lines_changed)
 }
 

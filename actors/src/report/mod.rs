@@ -12,7 +12,7 @@ mod markdown;
 use fleet_runtime::{Envelope, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Candidate, EngineLabel, Measured, PatchNote, RunNote, SectionNote, Spend, TaskNote};
+use crate::event::{Candidate, EngineLabel, Form, Measured, PatchNote, RunNote, SectionNote, Spend, TaskNote};
 
 pub use effects::EffectEntry;
 
@@ -152,13 +152,19 @@ pub struct BaselineEntry {
 /// One proposal and what came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttemptEntry {
-    /// Index over all rounds.
+    /// Index over all waves.
     pub attempt: u32,
-    /// Which round.
+    /// Which wave.
     pub round: u32,
     /// The attempt that it repairs.
     pub repairs: Option<u32>,
-    /// The earlier attempt that came to the same patch.
+    /// The attempt whose change it keeps and adds to.
+    #[serde(default)]
+    pub builds_on: Option<u32>,
+    /// How the change was to be written.
+    #[serde(default)]
+    pub form: Form,
+    /// The earlier attempt that came to the same program.
     pub same_as: Option<u32>,
     /// The agent.
     pub agent: String,

@@ -15,9 +15,6 @@ use super::turns::Turns;
 use super::work::{SharedWork, StepError, Work};
 use crate::event::{EngineLabel, Proposal, ProposalEnd, Spend};
 
-/// Role of those who propose.
-pub(super) const ROLE: &str = "developer";
-
 /// What an agent is told.
 #[derive(Debug, SchemaWrite, SchemaRead)]
 pub enum AgentMsg {
@@ -109,13 +106,13 @@ const ANSWER: Duration = Duration::from_secs(20);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Name of the agent that works on a place of the council.
-pub(crate) fn name(place: u32) -> String {
-    format!("{ROLE}-{}", place + 1)
+pub(crate) fn name(assignment: &Assignment) -> String {
+    format!("{}-{}", assignment.role.name, assignment.place + 1)
 }
 
-/// Who that is, as an author of events.
-pub(crate) fn author(place: u32) -> Author {
-    Author::Agent { role: ROLE.into(), name: name(place) }
+/// Who makes a proposal, as an author of events.
+pub(crate) fn author(assignment: &Assignment) -> Author {
+    Author::Agent { role: assignment.role.name.clone(), name: name(assignment) }
 }
 
 /// A proposal without a change.
@@ -124,9 +121,12 @@ pub(crate) fn empty_proposal(work: &Work, assignment: &Assignment, why: String) 
         attempt: assignment.attempt,
         round: assignment.round,
         repairs: assignment.repairs.as_ref().map(|(attempt, _)| *attempt),
-        agent: name(assignment.place),
+        builds_on: assignment.builds_on.as_ref().map(|(attempt, _)| *attempt),
+        form: assignment.form,
+        role: assignment.role.name.clone(),
+        agent: name(assignment),
         engine: EngineLabel::default(),
-        target: target(assignment),
+        target: assignment.candidate.target(),
         seed: format!("{:016x}", seed(work.story.seed, assignment.attempt)),
         temperature: temperature(work, assignment),
         bundle: String::new(),
@@ -136,10 +136,14 @@ pub(crate) fn empty_proposal(work: &Work, assignment: &Assignment, why: String) 
     }
 }
 
-fn target(assignment: &Assignment) -> String {
-    format!("{}:{}", assignment.candidate.path, assignment.candidate.function)
-}
-
+/// The first try on a function is the model's most likely answer; the others vary how far from it they go.
 fn temperature(work: &Work, assignment: &Assignment) -> f32 {
-    if assignment.greedy { 0.0 } else { work.services.options.agent.temperature }
+    const VARIED: [f32; 3] = [0.75, 1.0, 1.25];
+    match assignment.nth {
+        0 => 0.0,
+        nth => {
+            let usual = assignment.role.temperature.unwrap_or(work.services.options.agent.temperature);
+            usual * VARIED[nth as usize % VARIED.len()]
+        }
+    }
 }

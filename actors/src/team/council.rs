@@ -16,19 +16,22 @@ use super::agent::{Agent, AgentArgs, AgentMsg, empty_proposal};
 use super::placed;
 use super::story::StoryMsg;
 use super::work::SharedWork;
-use crate::event::{Candidate, Proposal, StoryEvent};
+use crate::event::{Candidate, Form, Proposal, StoryEvent};
+use crate::role::Role;
 
 /// What an agent is to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// Index of the proposal over all rounds.
+    /// Index of the proposal over all waves.
     pub attempt: u32,
-    /// Its index within the round.
+    /// Its index within the wave.
     pub place: u32,
-    /// The round.
+    /// The wave.
     pub round: u32,
-    /// The most likely answer is asked for, not a sampled one.
-    pub greedy: bool,
+    /// How many tries on this function came before; the first asks for the most likely answer.
+    pub nth: u32,
+    /// Who makes it.
+    pub role: Role,
     /// The function to be rewritten.
     pub candidate: Candidate,
     /// The task of the plan.
@@ -37,6 +40,10 @@ pub struct Assignment {
     pub repairs: Option<(u32, String)>,
     /// Digest of the patch of the attempt to be repaired.
     pub repair_patch: Option<String>,
+    /// The attempt whose change is kept and added to, and the digest of its patch.
+    pub builds_on: Option<(u32, String)>,
+    /// How the change is to be written.
+    pub form: Form,
     /// Whether the bundle is recorded already.
     pub shown: bool,
 }

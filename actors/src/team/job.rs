@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::services::Services;
 use super::story::{StoryActor, StoryArgs};
 use super::work::{StepError, Work};
+use crate::role::Roles;
 use crate::spec::StorySpec;
 
 /// How a story's actors ended; None while they work.
@@ -49,7 +50,8 @@ impl JobKind for StoryJob {
 async fn run(services: Services, ctx: JobContext) -> Result<JobOutcome, JobError> {
     let work = Arc::new(Work::new(services, ctx)?);
     let (end, mut ended) = watch::channel::<End>(None);
-    let args = StoryArgs { work: work.clone(), end: Arc::new(end) };
+    let roles = roles(&work).await?;
+    let args = StoryArgs { work: work.clone(), roles, end: Arc::new(end) };
     // Each run has actors of its own; those of an earlier run may still be ending.
     let name = format!("story/{}/{}", work.ctx.job, work.ctx.writer.generation());
     let options = ChildOptions { restart: Restart::Temporary, ..ChildOptions::default() };
@@ -67,6 +69,13 @@ async fn run(services: Services, ctx: JobContext) -> Result<JobOutcome, JobError
     };
     story.stop().await;
     Ok(result?)
+}
+
+/// The team's roles as they are now. A wrong file is for people to mend, so it ends the story and says where.
+async fn roles(work: &Work) -> Result<Roles, JobError> {
+    let dir = work.services.options.agent.roles.clone();
+    let read = tokio::task::spawn_blocking(move || Roles::read(dir.as_deref())).await;
+    read.map_err(|e| JobError::Crash(e.to_string()))?.map_err(|e| JobError::Failed(e.to_string()))
 }
 
 /// Ends the story's actors with the run, also when the run is aborted.

@@ -14,6 +14,8 @@ use crate::localise::SourceText;
 const SHOWN_FAILURES: usize = 3;
 /// Lines of one failing test's output.
 const FAILURE_LINES: usize = 24;
+/// Lines of a change that is added to.
+const PATCH_LINES: usize = 60;
 /// Tokens of a file that is shown whole.
 const WHOLE_FILE_TOKENS: u32 = 1500;
 
@@ -30,6 +32,13 @@ pub(crate) fn failures(report: &TestReport) -> Option<Material> {
 
 /// The source of the failing tests, where they can be found.
 pub(crate) fn test_source(files: &[SourceText], report: &TestReport) -> Option<Material> {
+    let mut texts = failing_tests(files, report);
+    texts.truncate(SHOWN_FAILURES);
+    (!texts.is_empty()).then(|| material("failing test", "source", "The failing tests", texts.join("\n\n"), 2))
+}
+
+/// The functions that are the failing tests, as text.
+pub(crate) fn failing_tests(files: &[SourceText], report: &TestReport) -> Vec<String> {
     let mut texts = Vec::new();
     for file in files {
         let Some(language) = Language::of(&file.path) else { continue };
@@ -42,8 +51,7 @@ pub(crate) fn test_source(files: &[SourceText], report: &TestReport) -> Option<M
             }
         }
     }
-    texts.truncate(SHOWN_FAILURES);
-    (!texts.is_empty()).then(|| material("failing test", "source", "The failing tests", texts.join("\n\n"), 2))
+    texts
 }
 
 /// The files of the repository, by name only.
@@ -108,6 +116,12 @@ pub(crate) fn function_text(source: &str, path: &str, function: &str) -> Option<
 pub(crate) fn feedback(attempt: u32, code: &str, said: &str) -> Material {
     let body = format!("The try:\n{}\n\nWhat the run said:\n{}", code.trim_end(), clip(said, FAILURE_LINES));
     material("feedback", &format!("attempt-{attempt}"), "An earlier try that did not pass", body, 0)
+}
+
+/// The part of a change that is in place already.
+pub(crate) fn in_place(attempt: u32, patch: &str) -> Material {
+    let body = format!("```diff\n{}\n```", clip(patch.trim_end(), PATCH_LINES));
+    material("feedback", &format!("in-place-{attempt}"), "A part of the change that is in place already", body, 0)
 }
 
 pub(crate) fn material(kind: &str, id: &str, title: &str, body: String, priority: u8) -> Material {

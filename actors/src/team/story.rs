@@ -17,9 +17,10 @@ use super::steps;
 use super::work::{SharedWork, StepError};
 use crate::core::{Command, Slot, StoryCore};
 use crate::event::Candidate;
-use crate::event::{StoryEvent, TaskNote};
+use crate::event::{ProbeFile, StoryEvent, TaskNote};
 use crate::gate::{GateArgs, HumanGate};
 use crate::record;
+use crate::role::Roles;
 
 /// What a story is told.
 #[expect(clippy::large_enum_variant, reason = "a handful of messages a story; a box would only add a hop")]
@@ -49,6 +50,7 @@ impl Message for StoryMsg {
 #[derive(Clone)]
 pub(crate) struct StoryArgs {
     pub work: SharedWork,
+    pub roles: Roles,
     pub end: Arc<watch::Sender<End>>,
 }
 
@@ -61,6 +63,8 @@ pub(crate) struct Known {
     pub approach: String,
     /// What runs of executed attempts said.
     pub said: Vec<(u32, String)>,
+    /// Further tests, where some were written.
+    pub probes: Option<ProbeFile>,
     /// For whom a bundle is recorded already.
     pub shown: BTreeSet<String>,
     /// Position and author of the decision at the gate.
@@ -81,6 +85,7 @@ pub(crate) struct StoryActor {
     pub work: SharedWork,
     pub core: StoryCore,
     pub known: Known,
+    pub roles: Roles,
     in_flight: BTreeSet<String>,
     council: Ref<CouncilMsg>,
     end: Arc<watch::Sender<End>>,
@@ -92,10 +97,11 @@ impl Actor for StoryActor {
     type Args = StoryArgs;
 
     async fn start(args: StoryArgs, ctx: &Context<StoryMsg>) -> Result<Self, ActorError> {
-        let StoryArgs { work, end } = args;
+        let StoryArgs { work, roles, end } = args;
         let council_args = CouncilArgs { work: work.clone(), story: ctx.myself() };
         let council = ctx.spawn::<Council>("council", council_args, Restart::Transient).await?;
         let mut story = Self {
+            roles,
             core: StoryCore::new(work.limits.clone()),
             known: Known::default(),
             in_flight: BTreeSet::new(),
@@ -160,6 +166,7 @@ impl StoryActor {
             StoryEvent::Design { approach, .. } => self.known.approach = approach,
             StoryEvent::Plan { tasks, .. } => self.known.tasks = tasks,
             StoryEvent::Verdict { attempt, said, .. } => self.known.said.push((attempt, said)),
+            StoryEvent::Probes { file, .. } => self.known.probes = file,
             StoryEvent::Bundle { task: Some(task), .. } => drop(self.known.shown.insert(task)),
             gate @ StoryEvent::GateOpened { .. } => {
                 self.known.gate = Some(gate);
@@ -274,7 +281,9 @@ impl StoryActor {
         };
         self.in_flight.insert("gate".into());
         let what = args.approval.question.clone();
-        ctx.spawn::<HumanGate>("gate", args, Restart::Transient).await.map_err(|e| StepError::Broken(e.to_string()))?;
+        // A story may ask more than once, and the gate before may still be ending.
+        let name = format!("gate/{}", args.approval.id);
+        ctx.spawn::<HumanGate>(&name, args, Restart::Transient).await.map_err(|e| StepError::Broken(e.to_string()))?;
         self.waiting = true;
         let begin = self.work.ctx.waiting.begin(what);
         self.work.cancellable(async { begin.await.map_err(|e| StepError::Broken(e.to_string())) }).await

@@ -6,7 +6,7 @@ use fleet_runtime::{Position, Timestamp};
 
 use super::think::seed;
 use super::*;
-use crate::event::{Candidate, GateDecision, Proposal, StoryEvent};
+use crate::event::{Candidate, Form, GateDecision, Proposal, StoryEvent};
 use crate::gate::{ApprovalError, Decided, Decision, GateMsg};
 use crate::sample;
 
@@ -20,17 +20,21 @@ fn assignment() -> Assignment {
         attempt: 5,
         place: 1,
         round: 1,
-        greedy: false,
+        nth: 3,
+        role: crate::Roles::read(None).unwrap().builder("cart.py", 0).unwrap().clone(),
         candidate: Candidate {
             path: "cart.py".into(),
             function: "Cart.total".into(),
             line: 8,
             score: 14,
             reasons: vec!["a failing test calls total".into()],
+            forms: vec![Form::Function, Form::File],
         },
         task: Some("t1".into()),
         repairs: Some((1, "1 != 3".into())),
         repair_patch: Some("d1".into()),
+        builds_on: Some((0, "d0".into())),
+        form: Form::File,
         shown: false,
     }
 }

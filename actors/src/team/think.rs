@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fleet_inference::{ChatMessage, Constraint, EngineError, Finish, Request, RequestTag, Sampling};
+use fleet_inference::{ChatMessage, Constraint, EngineError, Finish, Request, RequestTag, Sampling, Wanted};
 use fleet_memory::{BundleRequest, ContextBundle, Material};
 use fleet_runtime::progress::Progress;
 use fleet_runtime::{Author, EffectClass};
@@ -22,6 +22,8 @@ pub(crate) struct Question {
     pub key: String,
     /// Who asks.
     pub by: Author,
+    /// The engine that is to answer; none: the usual one.
+    pub engine: Option<String>,
     pub messages: Vec<ChatMessage>,
     pub prefix: Option<String>,
     pub constraint: Constraint,
@@ -48,6 +50,9 @@ pub(crate) struct Answer {
     pub cached_tokens: u32,
     pub prefill_ms: u64,
     pub decode_ms: u64,
+    /// It was kept from an earlier, equal request; what it cost is what it cost then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
 }
 
 /// A bundle, whether it was recorded already, and the event that records it.
@@ -102,6 +107,9 @@ impl Work {
         let began = Instant::now();
         let source = question.by.to_string();
         let project = self.ctx.writer.project().to_string();
+        let usual = &self.services.engine;
+        let named = question.engine.clone().map(|name| usual.wanting(Wanted::Called(name)));
+        let engine = named.unwrap_or_else(|| usual.clone());
         let request = Request { project, ..request(question, deadline) };
         for _ in 0..BUSY_TRIES {
             let progress = |text: &str, tokens: u32| {
@@ -112,7 +120,7 @@ impl Work {
                     tokens: Some(u64::from(tokens)),
                 });
             };
-            match self.services.engine.complete(request.clone(), deadline, progress).await {
+            match engine.complete(request.clone(), deadline, progress).await {
                 Ok(done) => {
                     let usage = done.usage;
                     return Ok(Answer {
@@ -130,6 +138,7 @@ impl Work {
                         cached_tokens: usage.cached_tokens,
                         prefill_ms: usage.prefill_ms,
                         decode_ms: usage.decode_ms,
+                        replayed: usage.replayed,
                     });
                 }
                 Err(EngineError::Busy { .. } | EngineError::Draining) => {

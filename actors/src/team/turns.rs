@@ -1,13 +1,14 @@
 //! An agent's turns: think, act through the gateway, observe, until there is a change or an end of patience.
 //!
-//! It asks the model for one function; a reply that is tool calls is carried out and answered with
-//! what was observed, a reply that is code becomes one `replace_function` call, which ends the work.
+//! It asks the model for one function, or the file around it; a reply that is tool calls is carried out
+//! and answered with what was observed, a reply that is code becomes one edit, which ends the work.
 //! Everything it does is an effect under a key made of attempt and turn. So an agent that is begun
 //! again goes the same way through the recorded part and works on from there.
 
 use std::panic::AssertUnwindSafe;
 
 use fleet_inference::{ChatMessage, Constraint, RequestTag};
+use fleet_memory::estimate_tokens;
 use fleet_tools::gateway::{
     GatewayHandle, LoopGuard, LoopSign, ToolCall, ToolError, ToolResult, WorkspaceRef, WorkspaceSpec,
 };
@@ -15,13 +16,13 @@ use fleet_tools::syntax::{Language, functions};
 use futures::FutureExt;
 use serde_json::json;
 
-use super::agent::{ROLE, author, empty_proposal, name};
+use super::agent::{author, empty_proposal, name};
 use super::council::{Assignment, Finding, Finished};
 use super::services::QUICK;
 use super::think::{Answer, Question, Show, seed};
 use super::work::{StepError, Work, format_of};
 use super::{material, steps};
-use crate::event::{EngineLabel, PatchNote, Phase, Proposal, ProposalEnd};
+use crate::event::{EngineLabel, Form, PatchNote, Phase, Proposal, ProposalEnd};
 use crate::localise::SourceText;
 use crate::prompt::{self, Ask};
 use crate::reply::{self, Reply};
@@ -37,9 +38,15 @@ pub(super) struct Turns<'a> {
 
 /// What the agent works on.
 struct Target {
-    fence: &'static str,
+    language: Language,
     opening: String,
     file: SourceText,
+}
+
+impl Target {
+    fn fence(&self) -> &'static str {
+        self.language.fence()
+    }
 }
 
 impl<'a> Turns<'a> {
@@ -53,11 +60,14 @@ impl<'a> Turns<'a> {
         let shown = self.work.show(self.show(&target).await?).await?;
         self.proposal.bundle.clone_from(&shown.bundle.hash);
         let ask = Ask {
+            system: &self.assignment.role.prompt,
             path: &self.assignment.candidate.path,
             function: &self.assignment.candidate.function,
-            fence: target.fence,
+            form: self.assignment.form,
+            fence: target.fence(),
             repair: self.assignment.repairs.is_some(),
-            tools: self.work.services.options.agent.offer_tools,
+            adds: self.assignment.builds_on.is_some(),
+            tools: &self.assignment.role.tools,
         };
         let messages = prompt::build(&shown.bundle.render(), &ask);
         let workspace = OpenWorkspace::new(self.work.services.gateway.clone(), self.open().await?);
@@ -85,15 +95,31 @@ impl<'a> Turns<'a> {
 
     async fn target(&self) -> Result<Target, StepError> {
         let candidate = &self.assignment.candidate;
-        let file = steps::read_file(self.work, &candidate.path).await?;
+        let file = match &self.assignment.builds_on {
+            Some((_, patch)) => self.patched(patch).await?,
+            None => steps::read_file(self.work, &candidate.path).await?,
+        };
         let language = Language::of(&candidate.path)
             .ok_or_else(|| StepError::Failed(format!("{}: no known language", candidate.path)))?;
-        let spans = functions(&file.text, language).map_err(|e| StepError::Failed(e.to_string()))?;
-        let span = spans.into_iter().find(|s| s.name == candidate.function);
-        let signature = span.map(|s| s.signature).unwrap_or_default();
-        let begins = if language == Language::Python { ":" } else { " {" };
-        let opening = prompt::opening(language.fence(), &format!("{signature}{begins}"));
-        Ok(Target { fence: language.fence(), opening, file })
+        let first = match self.assignment.form {
+            Form::File => file.text.lines().find(|l| !l.trim().is_empty()).unwrap_or_default().to_owned(),
+            Form::Function => {
+                let spans = functions(&file.text, language).map_err(|e| StepError::Failed(e.to_string()))?;
+                let span = spans.into_iter().find(|s| s.name == candidate.function);
+                let begins = if language == Language::Python { ":" } else { " {" };
+                format!("{}{begins}", span.map(|s| s.signature).unwrap_or_default())
+            }
+        };
+        Ok(Target { language, opening: prompt::opening(language.fence(), &first), file })
+    }
+
+    /// The file as a recorded patch leaves it.
+    async fn patched(&self, patch: &str) -> Result<SourceText, StepError> {
+        let path = &self.assignment.candidate.path;
+        let text = steps::patched_file(self.work, patch, path).await?;
+        let text =
+            text.ok_or_else(|| StepError::Failed(format!("{path} is gone after the change that is added to")))?;
+        Ok(SourceText { path: path.clone(), text })
     }
 
     /// What this agent is shown: what all are shown first, its own file and feedback last.
@@ -107,8 +133,12 @@ impl<'a> Turns<'a> {
             let code = self.earlier_try().await?.unwrap_or_default();
             materials.push(material::feedback(*attempt, &code, said));
         }
+        if let Some((attempt, patch)) = &self.assignment.builds_on {
+            let patch = steps::patch_bytes(self.work, patch).await?;
+            materials.push(material::in_place(*attempt, &String::from_utf8_lossy(&patch)));
+        }
         Ok(Show {
-            role: ROLE,
+            role: self.assignment.role.acts_as.name(),
             phase: Phase::Build,
             task: self.assignment.task.clone(),
             purpose: Some(steps::purpose(self.assignment.attempt)),
@@ -127,14 +157,18 @@ impl<'a> Turns<'a> {
 
     async fn open(&self) -> Result<WorkspaceRef, StepError> {
         let story = &self.work.story;
+        let patch = match &self.assignment.builds_on {
+            Some((_, patch)) => steps::patch_bytes(self.work, patch).await?,
+            None => Vec::new(),
+        };
         let spec = WorkspaceSpec {
             job: self.work.ctx.job.clone(),
             project: self.work.ctx.writer.project().clone(),
             name: format!("a{}", self.assignment.attempt),
-            role: ROLE.into(),
-            agent: name(self.assignment.place),
+            role: self.assignment.role.acts_as.name().into(),
+            agent: name(&self.assignment),
             phase: Phase::Build.name().into(),
-            patch: Vec::new(),
+            patch,
             build: story.build.clone(),
             test: story.test.clone(),
             format: format_of(story.results),
@@ -153,7 +187,7 @@ impl<'a> Turns<'a> {
         target: &Target,
         workspace: &WorkspaceRef,
     ) -> Result<(), StepError> {
-        let steps = self.work.services.options.agent.max_steps.max(1);
+        let steps = self.assignment.role.steps.unwrap_or(self.work.services.options.agent.max_steps).max(1);
         for turn in 0..steps {
             let answer = match self.think(&messages, target, turn).await {
                 Ok(answer) => answer,
@@ -164,23 +198,21 @@ impl<'a> Turns<'a> {
             messages.push(ChatMessage::assistant(answer.text.clone()));
             let observed = match reply::read(&answer.text, Some(&target.opening)) {
                 Reply::Talk => "There was no code in your answer.".to_owned(),
-                Reply::Code(code) => {
-                    let call = self.replacement(&code);
-                    match self.act(workspace, call).await? {
-                        Acted::Done(result) if result.ok => return Ok(()),
-                        // It sees nothing to change here; asked again it says the same at the same price.
-                        Acted::Done(result) if result.unchanged() => return self.give_up(UNCHANGED.into()),
-                        Acted::Done(result) => result.text,
-                        Acted::Stuck(why) => return self.give_up(why),
-                    }
-                }
+                Reply::Code(code) => match self.act(workspace, self.edit(&code)).await? {
+                    Acted::Done(result) if result.ok => return Ok(()),
+                    // It sees nothing to change here; asked again it says the same at the same price.
+                    Acted::Done(result) if result.unchanged() => return self.give_up(UNCHANGED.into()),
+                    Acted::Done(result) => result.text,
+                    Acted::Stuck(why) => return self.give_up(why),
+                },
                 Reply::Calls(calls) => match self.act_all(workspace, calls).await? {
                     Ok(observed) => observed,
                     Err(why) => return self.give_up(why),
                 },
             };
             let candidate = &self.assignment.candidate;
-            messages.push(prompt::observation(&observed, &candidate.function, target.fence));
+            let form = self.assignment.form;
+            messages.push(prompt::observation(&observed, form, &candidate.function, target.fence()));
         }
         self.give_up(format!("no change after {steps} turns"))
     }
@@ -193,22 +225,24 @@ impl<'a> Turns<'a> {
     async fn think(&mut self, messages: &[ChatMessage], target: &Target, turn: u32) -> Result<Answer, StepError> {
         let options = &self.work.services.options.agent;
         let attempt = self.assignment.attempt;
+        let sampled = self.assignment.role.temperature.unwrap_or(options.temperature);
         let key = format!("propose/{attempt}/think/{turn}");
         let question = Question {
             key: key.clone(),
-            by: author(self.assignment.place),
+            by: author(&self.assignment),
+            engine: self.assignment.role.engine.clone(),
             messages: messages.to_vec(),
             prefix: Some(target.opening.clone()),
             constraint: Constraint::None,
             stop: vec!["\n```".into()],
             // What was refused once is the likeliest answer still: later turns have to be sampled.
-            temperature: if turn == 0 { self.proposal.temperature } else { options.temperature },
+            temperature: if turn == 0 { self.proposal.temperature } else { sampled },
             seed: seed(self.work.story.seed, attempt).wrapping_add(u64::from(turn)),
-            max_tokens: options.reply_tokens,
+            max_tokens: self.reply_tokens(target),
             tag: RequestTag {
                 job: self.work.ctx.job.to_string(),
                 task: self.assignment.task.clone().unwrap_or_default(),
-                role: ROLE.into(),
+                role: self.assignment.role.name.clone(),
                 phase: Phase::Build.name().into(),
                 attempt: self.assignment.place,
                 round: self.assignment.round,
@@ -223,10 +257,25 @@ impl<'a> Turns<'a> {
         Ok(answer)
     }
 
-    fn replacement(&self, code: &str) -> ToolCall {
+    /// A file needs as much room as it has, and some to grow.
+    fn reply_tokens(&self, target: &Target) -> u32 {
+        let usual = self.assignment.role.reply_tokens.unwrap_or(self.work.services.options.agent.reply_tokens);
+        match self.assignment.form {
+            Form::Function => usual,
+            Form::File => usual.max(estimate_tokens(&target.file.text).saturating_mul(3) / 2),
+        }
+    }
+
+    /// The tool call that puts the code in its place. Nothing is written, let alone run, that doesn't parse.
+    fn edit(&self, code: &str) -> ToolCall {
         let candidate = &self.assignment.candidate;
-        let args = json!({ "path": candidate.path, "name": candidate.function, "code": code });
-        ToolCall::new("replace_function", args)
+        match self.assignment.form {
+            Form::Function => {
+                let args = json!({ "path": candidate.path, "name": candidate.function, "code": code });
+                ToolCall::new("replace_function", args)
+            }
+            Form::File => ToolCall::new("write_file", json!({ "path": candidate.path, "content": code })),
+        }
     }
 
     /// Carries out the calls of one reply. Err: the agent goes in circles.
@@ -288,8 +337,9 @@ impl<'a> Turns<'a> {
             return Ok(());
         }
         let (bytes, lines, files) = (patch.bytes.len() as u64, patch.lines, patch.paths());
+        let shape = steps::program_of(self.work, patch.bytes.clone(), files.clone()).await?;
         let digest = self.work.ctx.keep(patch.bytes).await?.to_string();
-        self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files } };
+        self.proposal.end = ProposalEnd::Patch { patch: PatchNote { digest, bytes, lines, files, shape } };
         Ok(())
     }
 }
@@ -325,7 +375,7 @@ impl Drop for OpenWorkspace {
     }
 }
 
-const UNCHANGED: &str = "the function came back unchanged";
+const UNCHANGED: &str = "it came back unchanged";
 
 /// What came of one call.
 enum Acted {

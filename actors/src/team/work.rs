@@ -70,8 +70,12 @@ impl Work {
         let council = &services.options.council;
         let limits = Limits {
             proposals: spec.limits.proposals.unwrap_or(council.proposals),
-            repair_rounds: spec.limits.repair_rounds.unwrap_or(council.repair_rounds),
+            first: council.first.clone(),
+            wave: council.wave,
             candidates: council.candidates,
+            probe: council.probe,
+            design_after: council.design_after,
+            pool: spec.limits.pool.unwrap_or(false),
             max_tokens: spec.limits.max_tokens.unwrap_or(council.max_tokens),
             approve: spec.approve,
         };

@@ -8,7 +8,7 @@ use fleet_runtime::JobId;
 use fleet_runtime::auth::{AccessLevel, Principal};
 use fleet_runtime::job::JobState;
 
-use crate::world::{RIGHT, Repository, STORY, Setup, World, developers, fenced};
+use crate::world::{RIGHT, Repository, STORY, Setup, WRONG, World, developers, entry, fenced, script};
 
 fn person(name: &str, level: AccessLevel) -> Principal {
     Principal { name: name.into(), level }
@@ -114,5 +114,33 @@ async fn a_gate_that_never_was_is_not_found() {
         let answer = world.approvals.decide(id, Decision::Approve, po.clone(), "").await;
         assert_eq!(answer, Err(ApprovalError::NotFound { id: id.into() }));
     }
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_nothing_passes_a_person_sees_the_best_and_may_let_it_go_on() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let entries = [entry("round: 0", &fenced(WRONG)), entry("round: 1", &fenced(RIGHT))];
+    let mut setup = Setup::new(script(&entries.concat()));
+    setup.options.council.proposals = 2;
+    let (world, job, id) = at_the_gate(dir.path(), &repo, &setup).await;
+    let asked = gate(&world).await;
+    assert!(asked.question.contains("None of 2 attempts") && asked.question.contains("Go on"), "{asked:?}");
+    assert!(asked.evidence[0].contains("target not fixed"), "{asked:?}");
+    let po = person("anna", AccessLevel::Po);
+    world.approvals.decide(&id, Decision::Approve, po.clone(), "one more").await.unwrap();
+    // What was found then is asked about as ever.
+    let since = std::time::Instant::now();
+    let commit = loop {
+        let open = world.approvals.list().await.unwrap();
+        if let Some(asked) = open.iter().find(|asked| asked.id != id) {
+            break asked.clone();
+        }
+        assert!(since.elapsed() < Duration::from_secs(60), "still {open:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(commit.question.starts_with("Commit attempt"), "{commit:?}");
+    world.approvals.decide(&commit.id, Decision::Approve, po, "").await.unwrap();
+    assert_eq!(world.ended(&job).await.state, JobState::Succeeded);
     world.shutdown().await;
 }

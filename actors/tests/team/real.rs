@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use fleet_actors::TeamOptions;
 use fleet_actors::report::Report;
 use fleet_actors::spec::Approve;
 use fleet_inference::models::ModelStore;
@@ -14,7 +15,7 @@ use crate::world::{Repository, STORY, Setup, World};
 async fn solve(repo: &Repository, story: &str, seed: u64) -> (JobState, Report, f32) {
     let dir = tempfile::tempdir().unwrap();
     let mut setup = Setup::new("replies: []".into());
-    setup.options.council.proposals = 4;
+    setup.options = TeamOptions::default();
     setup.engine = Some(build_engine(&EngineConfig::default(), false, &ModelStore::of_user().unwrap()).unwrap());
     let world = World::start(dir.path(), &setup).await;
     let since = Instant::now();

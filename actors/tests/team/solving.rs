@@ -11,7 +11,7 @@ use crate::world::{RIGHT, Repository, STORY, Setup, WRONG, World, developers, en
 async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let mut setup = Setup::new(developers(&fenced(RIGHT)));
-    setup.options.council.proposals = 4;
+    setup.options.council.wave = 4;
     let world = World::start(dir.path(), &setup).await;
     let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
     let record = world.ended(&job).await;
@@ -44,13 +44,31 @@ async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
 async fn identical_patches_are_executed_once() {
     let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
     let mut setup = Setup::new(developers(&fenced(WRONG)));
-    setup.options.council.proposals = 4;
+    setup.options.council.wave = 4;
     let world = World::start(dir.path(), &setup).await;
     let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
     assert_eq!(world.ended(&job).await.state, JobState::Failed);
     let verdicts = world.story(&job).await.iter().filter(|e| matches!(e, StoryEvent::Verdict { .. })).count();
     // Each place of the council is about another function; only those about `total` could be replaced.
     assert_eq!(verdicts, 1, "{}", world.report(&job).await.to_markdown());
+    world.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn equal_programs_are_executed_once_however_they_are_laid_out() {
+    let (dir, repo) = (tempfile::tempdir().unwrap(), Repository::new());
+    let other = WRONG.replace("    return", "    # the sum\n    return").replace("quantity for", "quantity  for");
+    let entries = [entry("attempt: 0", &fenced(WRONG)), entry("", &fenced(&other))];
+    let mut setup = Setup::new(script(&entries.concat()));
+    setup.options.council.wave = 4;
+    let world = World::start(dir.path(), &setup).await;
+    let job = world.submit(&repo, STORY, Approve::PolicyAuto).await.id;
+    assert_eq!(world.ended(&job).await.state, JobState::Failed);
+    let report = world.report(&job).await;
+    let about_total: Vec<_> = report.attempts.iter().filter(|a| a.patch.is_some()).collect();
+    assert!(about_total.len() > 1, "{}", report.to_markdown());
+    assert!(about_total[1..].iter().all(|a| a.same_as == Some(0) && a.measured.is_some()), "{}", report.to_markdown());
+    assert_ne!(about_total[0].patch.as_ref().unwrap().digest, about_total[1].patch.as_ref().unwrap().digest);
     world.shutdown().await;
 }
 
@@ -82,7 +100,7 @@ async fn a_story_that_can_not_be_solved_fails_with_the_best_evidence_and_no_comm
         assert_eq!(record.state, JobState::Failed, "{mode:?}\n{text}");
         assert!(report.commit.is_none());
         assert!(report.outcome.summary.contains("no proposal passed"), "{text}");
-        assert_eq!(report.attempts.len(), 4, "two rounds of two\n{text}");
+        assert_eq!(report.attempts.len(), 4, "two waves of two\n{text}");
         world.shutdown().await;
     }
 }

@@ -166,7 +166,10 @@ pub struct Setup {
 impl Setup {
     pub fn new(script: String) -> Self {
         let mut options = TeamOptions::default();
-        options.council.proposals = 2;
+        options.council.proposals = 4;
+        options.council.first = Vec::new();
+        options.council.wave = 2;
+        options.council.design_after = 0;
         Self { script, mode: MockMode::Excellent, options, panics: None, delay: Duration::ZERO, engine: None }
     }
 }

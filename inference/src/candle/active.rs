@@ -41,6 +41,7 @@ impl Active {
             prefill_ms: 0,
             decode_ms: 0,
             cost_micros: 0,
+            replayed: false,
         };
         let request = &waiting.request;
         let sampler = Sampler::new(request.sampling, &request.logit_bias);

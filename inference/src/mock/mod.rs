@@ -250,6 +250,7 @@ async fn say(
         prefill_ms: 0,
         decode_ms: 0,
         cost_micros: 0,
+        replayed: false,
     };
     let finish = loop {
         let said = usage.completion_tokens;

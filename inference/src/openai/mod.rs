@@ -281,6 +281,7 @@ impl Cost {
             prefill_ms: first.as_millis() as u64,
             decode_ms: self.all.saturating_sub(first).as_millis() as u64,
             cost_micros: cost.round() as u64,
+            replayed: false,
         }
     }
 }

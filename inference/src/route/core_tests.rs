@@ -21,6 +21,7 @@ fn done(prompt: u32, prefill_ms: u64, reply: u32, decode_ms: u64) -> Outcome {
         prefill_ms,
         decode_ms,
         cost_micros: 0,
+        replayed: false,
     })
 }
 

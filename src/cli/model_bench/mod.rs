@@ -4,11 +4,9 @@
 //! which (model) → plan (a stage's tasks, by what is known) → child (a process a task, points as they come) → rows
 //!   rows → recommend → report (JSON, tables) and page (HTML)
 //! ```
-//! [`plan`], [`recommend`], [`chart`] and [`page`] are pure; only [`child`] measures. No node is asked.
+//! [`plan`], [`recommend`] and [`page`] are pure; only [`child`] measures. No node is asked.
 
-mod chart;
 mod child;
-mod figures;
 mod machine;
 mod page;
 mod plan;
@@ -32,7 +30,7 @@ use self::report::Report;
 use self::rows::{Came, Row};
 use self::shown::Shown;
 use self::which::Chosen;
-use super::args::ModelBench;
+use super::args::{ModelBench, given};
 use super::exit::Exit;
 use super::failure::{Failure, Outcome};
 use super::terminal::Terminal;
@@ -74,7 +72,7 @@ pub async fn run(terminal: &Terminal, bench: &ModelBench, store: ModelStore) -> 
         Known { model: chosen.configured(), context: asked.context, kv_bytes: asked.kv_bytes, memory: asked.memory };
     let report = Report {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        command: command(),
+        command: given(),
         date,
         machine,
         model: chosen,
@@ -87,7 +85,8 @@ pub async fn run(terminal: &Terminal, bench: &ModelBench, store: ModelStore) -> 
     tell(terminal, bench, &report)
 }
 
-async fn interrupted() {
+/// Resolves at Ctrl-C.
+pub async fn interrupted() {
     // Without a handler there is only the default: this process ends, and with it what it measures.
     if tokio::signal::ctrl_c().await.is_err() {
         std::future::pending::<()>().await;
@@ -199,12 +198,4 @@ fn tell(terminal: &Terminal, bench: &ModelBench, report: &Report) -> Outcome {
 
 fn unwritable(file: &Path, error: &std::io::Error) -> Failure {
     Failure::input(format!("can't write {}: {error}", file.display()), "name another file with --html")
-}
-
-/// The command, as it was given.
-fn command() -> String {
-    let plain = |arg: &str| !arg.is_empty() && arg.chars().all(|c| c.is_alphanumeric() || "-_./,=:+@%".contains(c));
-    let quoted = |arg: String| if plain(&arg) { arg } else { format!("'{}'", arg.replace('\'', "'\\''")) };
-    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
-    std::iter::once("fleet".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }

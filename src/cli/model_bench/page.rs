@@ -1,33 +1,19 @@
-//! A run as one HTML page: what was measured, on what, charts, what to configure. It needs nothing from elsewhere and runs
-//! no script; its policy says so to the browser.
-
-use std::fmt::Write as _;
+//! A run as one HTML page: what was measured, on what, charts, what to configure.
 
 use fleet_inference::bench::Point;
 
-use super::chart::{Chart, Kind, Series, escaped};
-use super::figures;
 use super::plan::Stage;
 use super::report::{COLUMNS, Report, cells};
 use super::rows::{Row, measured};
+use crate::cli::figures;
+use crate::cli::html::{self, add, escaped};
+use crate::cli::plot::{Chart, Kind, Series};
 
-const STYLE: &str = include_str!("page.css");
 const MIB: f64 = (1 << 20) as f64;
 
 /// The page.
 pub fn page(report: &Report) -> String {
-    let title = escaped(&format!("{} on this machine", report.model.name));
-    let mut out = String::from("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    add(
-        &mut out,
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-    );
-    add(&mut out, "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">");
-    add(&mut out, "<meta name=\"color-scheme\" content=\"light dark\">");
-    add(
-        &mut out,
-        &format!("<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>"),
-    );
+    let mut out = html::open(&format!("{} on this machine", report.model.name));
     if !report.complete {
         add(&mut out, "<p class=\"careful\">The run was ended early: only what was measured until then is here.</p>");
     }
@@ -38,7 +24,7 @@ pub fn page(report: &Report) -> String {
     add(&mut out, "</div>");
     add(&mut out, &rows(&report.rows));
     add(&mut out, NOTES);
-    out.push_str("</main>\n</body>\n</html>\n");
+    html::close(&mut out);
     out
 }
 
@@ -53,7 +39,7 @@ again. Prompts share nothing. Only the stage <i>draft</i> guesses ahead.</p>";
 fn facts(report: &Report) -> String {
     let (machine, model) = (&report.machine, &report.model);
     let features = machine.features.join(" ");
-    let rows = [
+    html::facts([
         ("Model", format!("{} ({})", model.name, model.facts)),
         ("File", format!("{}, {}", model.path.display(), figures::bytes(model.bytes))),
         ("SHA-256", model.sha256.clone()),
@@ -68,12 +54,7 @@ fn facts(report: &Report) -> String {
         ("Date", format!("{}, took {}", report.date, figures::time(report.took_s * 1e3))),
         ("Command", report.command.clone()),
         ("Fleet", report.version.clone()),
-    ];
-    let mut out = String::from("<dl>\n");
-    for (name, value) in rows {
-        add(&mut out, &format!("<dt>{name}</dt><dd>{}</dd>", escaped(&value)));
-    }
-    out + "</dl>"
+    ])
 }
 
 fn recommended(report: &Report) -> String {
@@ -174,7 +155,7 @@ fn lines(
     let series = all.into_iter().map(|key| {
         let at = |place: &(u64, String)| points.iter().find(|p| of(p) == key && x(p) == *place);
         let values = places.iter().map(|place| at(place).map(&value).filter(|value| *value > 0.0)).collect();
-        Series { values, name: key.1 }
+        Series { values, name: key.1, ..Series::default() }
     });
     Chart {
         kind: Kind::Lines,
@@ -189,11 +170,6 @@ fn lines(
 
 fn requests(streams: u32) -> String {
     if streams == 1 { "1 request".to_owned() } else { format!("{streams} requests") }
-}
-
-/// A line of its own. Writing to a string can't fail.
-fn add(out: &mut String, line: &str) {
-    let _ = writeln!(out, "{line}");
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 use fleet_inference::bench::{Load, Point};
 use serde::Serialize;
 
-use super::figures::{self, plain};
 use super::plan::{Stage, best_threads};
 use super::rows::{Row, measured};
+use crate::cli::figures::{self, plain};
 
 /// A prompt that fills the context should be read within that many seconds.
 const PATIENCE_S: f64 = 60.0;

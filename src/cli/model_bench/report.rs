@@ -2,13 +2,12 @@
 
 use serde::Serialize;
 
-use super::figures;
 use super::machine::Machine;
 use super::plan::Stage;
 use super::recommend::{Reason, Recommendation};
 use super::rows::{Came, Row};
 use super::which::Chosen;
-use crate::cli::table;
+use crate::cli::{figures, table};
 
 /// The columns of the rows.
 pub const COLUMNS: [&str; 13] = [

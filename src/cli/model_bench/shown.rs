@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::plan::Task;
+use crate::cli::live::spinner;
 use crate::cli::terminal::Terminal;
 
 /// A spinner with a line of text.
@@ -16,14 +17,7 @@ pub struct Shown {
 
 impl Shown {
     pub fn new(terminal: &Terminal) -> Self {
-        let bar = terminal.may_animate().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
-                bar.set_style(style);
-            }
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
+        let bar = terminal.may_animate().then(|| spinner(terminal.may_colour()));
         Self { bar, end: Instant::now() }
     }
 

@@ -186,6 +186,9 @@ impl Desk {
     pub(super) fn write_file(&self, args: &WriteArgs) -> Done {
         let path = normalize(&args.path).map_err(|why| no(format!("the path is refused: {why}")))?;
         let before = self.shown(&path)?;
+        if before.as_ref() == Some(&args.content) {
+            return Ok(ToolResult::same());
+        }
         if let Some(language) = Language::of(&path) {
             // What was broken before may be mended step by step; what was whole mustn't be broken.
             let was_whole = before.as_ref().is_none_or(|before| parses(before, language).is_ok());

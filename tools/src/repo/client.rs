@@ -121,7 +121,40 @@ fn is_dirty(git: &Git, finder: &Git) -> Result<bool, RepoError> {
     Ok(outcome.code != Some(0))
 }
 
-/// Writes the bundle of HEAD with its whole history to a file.
+/// The commit that a branch, a tag, or the beginning of an id stands for.
+pub fn resolve(path: &Path, name: &str) -> Result<CommitId, RepoError> {
+    let git = Git::found_from(path);
+    find_git_dir(&git, path)?;
+    let wanted = format!("{name}^{{commit}}");
+    let found = git.attempt(&["rev-parse", "--verify", "--quiet", &wanted], Input::Nothing)?;
+    match found.code {
+        Some(0) if !name.starts_with('-') => String::from_utf8_lossy(&found.stdout).trim().parse(),
+        _ => Err(RepoError::NoSuchCommit { name: name.chars().take(80).collect(), path: path.to_owned() }),
+    }
+}
+
+/// What a commit brings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Brought {
+    /// Against the base, in git's patch format, binary files included.
+    pub patch: Vec<u8>,
+    /// Its message, with the trailers.
+    pub message: String,
+}
+
+/// What a commit brings against its base; both are in the repository that the path lies in.
+pub fn brought(path: &Path, base: &CommitId, commit: &CommitId) -> Result<Brought, RepoError> {
+    let git = Git::at(&find_git_dir(&Git::found_from(path), path)?);
+    let both = [base.as_str(), commit.as_str()];
+    let how = ["diff-tree", "-r", "--no-renames", "--no-ext-diff", "--no-textconv", "-p", "--binary", "--full-index"];
+    let patch = git.run(&[how.as_slice(), &both].concat())?;
+    let whole = git.run(&["cat-file", "commit", commit.as_str()])?;
+    let whole = String::from_utf8_lossy(&whole);
+    let message = whole.split_once("\n\n").map(|(_, message)| message.to_owned()).unwrap_or_default();
+    Ok(Brought { patch, message })
+}
+
+/// Writes the bundle of `facts.head` with its whole history to a file.
 pub fn make_pack(facts: &RepoFacts, out: &Path) -> Result<u64, RepoError> {
     let file = std::fs::File::create(out).map_err(RepoError::io(out))?;
     let mut writer = BufWriter::new(file);

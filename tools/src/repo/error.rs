@@ -30,6 +30,14 @@ pub enum RepoError {
         /// What to do instead.
         remedy: String,
     },
+    /// The repository has no such commit.
+    #[error("{}: there is no commit {name:?}; `git log` shows those that there are", path.display())]
+    NoSuchCommit {
+        /// What was asked for.
+        name: String,
+        /// The repository.
+        path: PathBuf,
+    },
     /// Something is larger than the node allows.
     #[error("{what}: {actual} is more than the {limit} allowed")]
     TooLarge {

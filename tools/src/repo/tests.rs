@@ -118,6 +118,14 @@ async fn a_change_travels_from_workspace_to_the_users_branch() {
     assert_eq!(import().unwrap(), id);
     assert_eq!(import().unwrap(), id);
     assert_eq!(git(f.user.path(), &["show", "fleet/k3m9x2p7qa:a.py"]), "x = 2");
+    let brought = client::brought(f.user.path(), f.base.commit_id(), &id).unwrap();
+    assert_eq!(brought.patch, patch.bytes);
+    assert!(brought.message.starts_with("Do it") && brought.message.contains("Fleet-Job: k3m9x2p7qa"));
+    assert_eq!(client::resolve(f.user.path(), "fleet/k3m9x2p7qa").unwrap(), id);
+    for wrong in ["nothing", "--all", ""] {
+        let error = client::resolve(f.user.path(), wrong).unwrap_err();
+        assert!(matches!(error, RepoError::NoSuchCommit { .. }), "{wrong}: {error}");
+    }
     assert_eq!(
         git(f.user.path(), &["log", "-1", "--format=%an %(trailers)", "fleet/k3m9x2p7qa"]),
         "Fleet Fleet-Job: k3m9x2p7qa"

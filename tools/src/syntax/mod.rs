@@ -1,5 +1,5 @@
 //! What Fleet knows of a source file's syntax: where its functions are, how to replace one and nothing else,
-//! which names it uses, and which parts of a Rust file are its tests.
+//! which names it uses, which sources are equal programs, and which parts of a Rust file are its tests.
 //!
 //! Trees come from tree-sitter, which also reads files with errors in them; it isn't a compiler, and what parses here
 //! may still be refused by one.
@@ -8,12 +8,14 @@ mod functions;
 mod language;
 mod names;
 mod replace;
+mod shape;
 mod tests_in_rust;
 
 pub use functions::{FunctionSpan, functions};
 pub use language::Language;
 pub use names::names_used;
 pub use replace::replace_function;
+pub use shape::shape;
 pub use tests_in_rust::{TestRegion, test_regions, touched_tests};
 
 /// A source could not be read or changed as asked.

@@ -9,12 +9,12 @@ use crate::event::{Phase, StoryEvent};
 use crate::localise::{self, Evidence};
 use crate::plan;
 use crate::prompt;
+use crate::role::Role;
 use crate::team::material;
 use crate::team::story::StoryActor;
 use crate::team::think::{Answer, Question, Show, seed};
 use crate::team::work::{StepError, Work};
 
-const ROLE: &str = "architect";
 /// Suspects whose source the architect sees.
 const SHOWN_SUSPECTS: usize = 3;
 /// Tokens of a decision; the grammar's lengths keep it shorter.
@@ -22,8 +22,13 @@ const REPLY_TOKENS: u32 = 400;
 /// Attempts of the architect are sampled apart from those of the developers.
 const SEED_PLACE: u32 = u32::MAX;
 
-fn architect() -> Author {
-    Author::Agent { role: ROLE.into(), name: ROLE.into() }
+/// Who is asked in a phase.
+pub(super) fn asked(story: &StoryActor, phase: Phase) -> &Role {
+    story.roles.of(phase).next().unwrap_or(story.roles.any())
+}
+
+pub(super) fn author(role: &Role) -> Author {
+    Author::Agent { role: role.name.clone(), name: role.name.clone() }
 }
 
 pub(super) async fn localise(work: &Work) -> Result<Events, StepError> {
@@ -43,7 +48,14 @@ pub(super) async fn localise(work: &Work) -> Result<Events, StepError> {
         test_files: &story.test_file_set(),
         protected: &story.protected_set(),
     });
-    let event = StoryEvent::Localised { candidates: suspects.candidates, considered: suspects.considered };
+    let limit = work.services.options.agent.file_tokens;
+    let mut candidates = suspects.candidates;
+    for candidate in &mut candidates {
+        if let Some(file) = files.iter().find(|f| f.path == candidate.path) {
+            candidate.forms = localise::forms(file, &output.join("\n"), limit);
+        }
+    }
+    let event = StoryEvent::Localised { candidates, considered: suspects.considered };
     Ok(vec![(work.node(), event)])
 }
 
@@ -65,10 +77,14 @@ pub(super) async fn design(story: &StoryActor) -> Result<Events, StepError> {
     materials.push(material::file_list(&files));
     let (answer, hash, mut events) =
         consult(story, Phase::Design, materials, prompt::design, prompt::design_schema()).await?;
-    let decision: Decision = serde_json::from_str(&answer.text)
-        .map_err(|e| StepError::Failed(format!("the architect's reply is not the JSON that was asked for: {e}")))?;
+    // A design helps those who propose; without a usable one they go on as before.
+    let decision: Decision = serde_json::from_str(&answer.text).unwrap_or_else(|e| Decision {
+        summary: format!("the architect's reply is not the JSON that was asked for: {e}"),
+        approach: String::new(),
+        risks: Vec::new(),
+    });
     events.push((
-        architect(),
+        author(asked(story, Phase::Design)),
         StoryEvent::Design {
             summary: decision.summary,
             approach: decision.approach,
@@ -84,7 +100,7 @@ pub(super) async fn design(story: &StoryActor) -> Result<Events, StepError> {
 pub(super) async fn plan(story: &StoryActor) -> Result<Events, StepError> {
     let files = sources(&story.work).await?;
     let materials = vec![material::file_list(&files)];
-    let ask = |bundle: &str| prompt::plan(bundle, plan::MAX_TASKS);
+    let ask = |system: &str, bundle: &str| prompt::plan(system, bundle, plan::MAX_TASKS);
     let (answer, hash, mut events) = consult(story, Phase::Plan, materials, ask, plan::schema()).await?;
     let (tasks, refused) = match plan::read(&answer.text) {
         Ok(tasks) => {
@@ -94,7 +110,7 @@ pub(super) async fn plan(story: &StoryActor) -> Result<Events, StepError> {
         Err(e) => (Vec::new(), Some(e.to_string())),
     };
     events.push((
-        architect(),
+        author(asked(story, Phase::Plan)),
         StoryEvent::Plan { tasks, refused, bundle: hash, effect: Phase::Plan.name().into(), spend: answer.spend },
     ));
     Ok(events)
@@ -106,12 +122,13 @@ async fn consult(
     story: &StoryActor,
     phase: Phase,
     materials: Vec<fleet_memory::Material>,
-    ask: impl FnOnce(&str) -> Vec<fleet_inference::ChatMessage>,
+    ask: impl FnOnce(&str, &str) -> Vec<fleet_inference::ChatMessage>,
     schema: serde_json::Value,
 ) -> Result<(Answer, String, Events), StepError> {
     let work = &story.work;
+    let role = asked(story, phase);
     let show = Show {
-        role: ROLE,
+        role: role.acts_as.name(),
         phase,
         task: None,
         purpose: Some(phase.name().into()),
@@ -122,17 +139,18 @@ async fn consult(
     let hash = shown.bundle.hash.clone();
     let question = Question {
         key: phase.name().into(),
-        by: architect(),
-        messages: ask(&shown.bundle.render()),
+        by: author(role),
+        engine: role.engine.clone(),
+        messages: ask(&role.prompt, &shown.bundle.render()),
         prefix: None,
         constraint: Constraint::JsonSchema(schema.to_string()),
         stop: Vec::new(),
         temperature: 0.0,
         seed: seed(work.story.seed, SEED_PLACE),
-        max_tokens: REPLY_TOKENS,
+        max_tokens: role.reply_tokens.unwrap_or(REPLY_TOKENS),
         tag: RequestTag {
             job: work.ctx.job.to_string(),
-            role: ROLE.into(),
+            role: role.name.clone(),
             phase: phase.name().into(),
             ..RequestTag::default()
         },

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::Events;
 use super::source::patch_bytes;
-use crate::event::{GateDecision, StoryEvent};
-use crate::gate::{Approval, gate_id};
+use crate::event::{Asked, GateDecision, StoryEvent};
+use crate::gate::{Approval, gate_id, more_id};
 use crate::team::story::StoryActor;
 use crate::team::work::{Fault, StepError, blocking};
 
@@ -21,15 +21,32 @@ const COMMITTER: (&str, &str) = ("Fleet", "fleet@localhost");
 /// Key of the effect.
 const COMMIT: &str = "commit";
 
-pub(super) fn open_gate(story: &StoryActor, attempt: u32) -> StoryEvent {
+pub(super) fn open_gate(story: &StoryActor, attempt: u32, asked: Asked) -> StoryEvent {
     let work = &story.work;
     let now = Timestamp::now();
     let open = work.services.options.approval.expires_after;
+    let (title, job) = (&work.story.title, &work.ctx.job);
+    let (gate, question, evidence) = match asked {
+        Asked::Commit => (
+            gate_id(job, attempt),
+            format!("Commit attempt {attempt} for \"{title}\" to fleet/{job}?"),
+            evidence(story, attempt),
+        ),
+        Asked::GoOn => {
+            let made = story.core.attempts().len();
+            let question = format!(
+                "None of {made} attempts at \"{title}\" passed. Go on with up to {} more? Approve goes on, reject ends it.",
+                work.limits.proposals
+            );
+            (more_id(job, made), question, best_three(story))
+        }
+    };
     StoryEvent::GateOpened {
-        gate: gate_id(&work.ctx.job, attempt),
+        gate,
         attempt,
-        question: format!("Commit attempt {attempt} for \"{}\" to fleet/{}?", work.story.title, work.ctx.job),
-        evidence: evidence(story, attempt),
+        asked,
+        question,
+        evidence,
         expires_at: Timestamp(now.millis().saturating_add(millis(open))),
     }
 }
@@ -46,9 +63,17 @@ fn evidence(story: &StoryActor, attempt: u32) -> Vec<String> {
     place.into_iter().chain(patch).collect()
 }
 
+/// The attempts that came closest, and what is wrong with each.
+fn best_three(story: &StoryActor) -> Vec<String> {
+    let executed = |attempt: &u32| story.core.attempts().get(attempt).is_some_and(|a| a.executed == Some(*attempt));
+    let places = story.core.standing().places;
+    let first = places.into_iter().filter(|p| executed(&p.attempt)).take(3);
+    first.map(|p| format!("attempt {}: {}", p.attempt, p.reason)).collect()
+}
+
 /// The question as it stands at the open gate.
 pub(crate) fn approval(story: &StoryActor) -> Option<Approval> {
-    let Some(StoryEvent::GateOpened { gate, attempt, question, evidence, expires_at }) = &story.known.gate else {
+    let Some(StoryEvent::GateOpened { gate, attempt, question, evidence, expires_at, .. }) = &story.known.gate else {
         return None;
     };
     let open = millis(story.work.services.options.approval.expires_after);

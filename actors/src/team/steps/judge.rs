@@ -7,12 +7,13 @@ use serde_json::json;
 
 use super::Events;
 use super::begin::note;
-use super::source::patch_bytes;
+use super::source::{patch_bytes, sources};
+use crate::cases;
 use crate::core::Standing;
 use crate::event::{Measured, StoryEvent};
-use crate::team::material::clip;
+use crate::team::material::{clip, failing_tests};
 use crate::team::story::StoryActor;
-use crate::team::work::{StepError, verify_fault};
+use crate::team::work::{StepError, Work, verify_fault};
 
 /// Lines kept of what a failing run said.
 const SAID_LINES: usize = 40;
@@ -48,6 +49,7 @@ pub(super) async fn verify(story: &StoryActor, attempt: u32) -> Result<Events, S
         events.push((work.node(), StoryEvent::Violation { attempt, agent, what, detail }));
     }
     let said = said(&verdict);
+    let special_cased = if verdict.target_fixed { special_cases(work, &bytes).await? } else { Vec::new() };
     events.push((
         work.node(),
         StoryEvent::Verdict {
@@ -55,7 +57,7 @@ pub(super) async fn verify(story: &StoryActor, attempt: u32) -> Result<Events, S
             patch: patch.digest.clone(),
             said,
             runs: verdict.runs.iter().map(note).collect(),
-            measured: measured(verdict),
+            measured: Measured { special_cased, ..measured(verdict) },
             effect: key,
         },
     ));
@@ -74,7 +76,26 @@ fn measured(verdict: Verdict) -> Measured {
         passed: tests.passed,
         failed: tests.failed,
         lines_changed: verdict.lines_changed,
+        special_cased: Vec::new(),
     }
+}
+
+/// What only the failing tests know and the change compares with.
+async fn special_cases(work: &Work, patch: &[u8]) -> Result<Vec<String>, StepError> {
+    let files = sources(work).await?;
+    let report = work.baseline()?.report;
+    let tests = work.story.test_file_set();
+    let mut failing = failing_tests(&files, &report).join("\n");
+    let mut known = format!("{}\n{}\n{}", work.story.title, work.story.description, work.story.acceptance.join("\n"));
+    for file in files.iter() {
+        if !tests.is_match(&file.path) {
+            known.push_str(&file.text);
+        } else if report.failing().any(|t| t.len() > 3 && file.text.contains(t)) {
+            // Where tests are no functions, the file that has the title is taken.
+            failing.push_str(&file.text);
+        }
+    }
+    Ok(cases::special_cases(&failing, &known, &String::from_utf8_lossy(patch)))
 }
 
 /// What a repair can learn from: failing tests, else the run that broke, else why there was none.

@@ -8,6 +8,7 @@ mod begin;
 mod decide;
 mod deliver;
 mod judge;
+mod probe;
 mod propose;
 mod source;
 
@@ -15,7 +16,7 @@ use fleet_runtime::Author;
 
 pub(crate) use deliver::approval;
 pub(crate) use propose::{assignment, proposal_events, purpose};
-pub(crate) use source::{patched_file, read_file, sources};
+pub(crate) use source::{patch_bytes, patched_file, program_of, read_file, sources};
 
 use super::story::StoryActor;
 use super::work::StepError;
@@ -36,8 +37,10 @@ pub(crate) async fn carry_out(story: &StoryActor, command: Command) -> Result<Ev
         Command::Design => decide::design(story).await,
         Command::Plan => decide::plan(story).await,
         Command::Verify { attempt } => judge::verify(story, attempt).await,
+        Command::Probe => probe::write(story).await,
+        Command::Examine { attempt } => probe::examine(story, attempt).await,
         Command::Rank { round } => one(judge::rank(story, round)),
-        Command::OpenGate { attempt } => one(deliver::open_gate(story, attempt)),
+        Command::OpenGate { attempt, asked } => one(deliver::open_gate(story, attempt, asked)),
         Command::DecideByPolicy { attempt } => one(deliver::decide_by_policy(story, attempt)),
         Command::Commit { attempt } => deliver::commit(story, attempt).await,
         Command::Forgo(slot) => Ok(propose::forgo(story, slot)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fleet_runtime::Digest;
-use fleet_tools::syntax::Language;
+use fleet_tools::syntax::{Language, shape};
 
 use crate::localise::SourceText;
 use crate::team::work::{StepError, Work, blocking, step};
@@ -50,6 +50,26 @@ pub(crate) async fn patched_file(work: &Work, patch: &str, path: &str) -> Result
     let path = path.to_owned();
     let bytes = blocking(move || base.read_in(&base.apply(&patch)?, &path)).await.map_err(step)?;
     Ok(bytes.and_then(|b| String::from_utf8(b).ok()))
+}
+
+/// What tells the program that a patch leads to from others, however it is laid out; none where that isn't known.
+pub(crate) async fn program_of(work: &Work, patch: Vec<u8>, paths: Vec<String>) -> Result<Option<String>, StepError> {
+    let base = work.base().await?.clone();
+    let shaped = blocking(move || {
+        let tree = base.apply(&patch)?;
+        let mut hasher = blake3::Hasher::new();
+        for path in paths {
+            let Some(language) = Language::of(&path) else { return Ok(None) };
+            let text = base.read_in(&tree, &path)?.and_then(|bytes| String::from_utf8(bytes).ok());
+            let Some(Ok(shape)) = text.map(|text| shape(&text, language)) else { return Ok(None) };
+            for part in [path, shape] {
+                hasher.update(&(part.len() as u64).to_le_bytes());
+                hasher.update(part.as_bytes());
+            }
+        }
+        Ok(Some(hasher.finalize().to_hex().to_string()))
+    });
+    shaped.await.map_err(step)
 }
 
 /// A recorded patch.

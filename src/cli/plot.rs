@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::figures::{plain, short};
+use super::html::escaped;
 
 const WIDTH: f64 = 540.0;
 const HEIGHT: f64 = 330.0;
@@ -36,29 +37,13 @@ pub struct Chart {
 }
 
 /// Values of one kind.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
     pub name: String,
     /// One for each place; none where nothing was measured.
     pub values: Vec<Option<f64>>,
-}
-
-/// What HTML would take for more than text is written so that it is text.
-pub fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
+    /// Within which bounds each value lies; empty where that isn't told.
+    pub spans: Vec<Option<(f64, f64)>>,
 }
 
 impl Chart {
@@ -74,7 +59,9 @@ impl Chart {
             "<figure><figcaption>{title}</figcaption>\
              <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">\n"
         );
-        let scale = Scale::over(self.series.iter().flat_map(|series| &series.values).flatten().copied());
+        let values = self.series.iter().flat_map(|series| &series.values).flatten().copied();
+        let tops = self.series.iter().flat_map(|series| &series.spans).flatten().map(|(_, top)| *top);
+        let scale = Scale::over(values.chain(tops));
         self.axes(&scale, &mut out);
         for (n, series) in self.series.iter().enumerate() {
             match self.kind {
@@ -114,7 +101,8 @@ impl Chart {
         add(out, format_args!("<polyline class=\"line {}\" points=\"{}\"/>", colour(n), path.join(" ")));
         for (place, value) in points {
             let (x, y) = (self.middle(place), scale.y(value));
-            add(out, format_args!("<g>{}{}</g>", self.told(series, place, value), mark(n, x, y)));
+            let span = span(series, place, x, scale);
+            add(out, format_args!("<g>{}{span}{}</g>", self.told(series, place, value), mark(n, x, y)));
         }
     }
 
@@ -131,16 +119,21 @@ impl Chart {
                 x + 1.0,
                 width - 2.0
             );
-            let figure = plain(value);
-            let text = format!("<text class=\"value mid\" x=\"{middle:.1}\" y=\"{:.1}\">{figure}</text>", y - 5.0);
-            add(out, format_args!("<g>{}{rect}{text}</g>", self.told(series, place, value)));
+            let (figure, span) = (plain(value), span(series, place, middle, scale));
+            // Above the bounds as well.
+            let top = series.spans.get(place).copied().flatten().map_or(y, |(_, top)| scale.y(top).min(y));
+            let text = format!("<text class=\"value mid\" x=\"{middle:.1}\" y=\"{:.1}\">{figure}</text>", top - 5.0);
+            add(out, format_args!("<g>{}{rect}{span}{text}</g>", self.told(series, place, value)));
         }
     }
 
     /// What a browser shows where the pointer rests.
     fn told(&self, series: &Series, place: usize, value: f64) -> String {
         let at = self.places.get(place).map_or("", String::as_str);
-        let text = format!("{}, {}: {} {}", series.name, at, plain(value), self.y);
+        let mut text = format!("{}, {}: {} {}", series.name, at, plain(value), self.y);
+        if let Some((low, high)) = series.spans.get(place).copied().flatten() {
+            text.push_str(&format!(" ({} to {})", plain(low), plain(high)));
+        }
         format!("<title>{}</title>", escaped(&text))
     }
 
@@ -188,6 +181,15 @@ fn add(out: &mut String, line: std::fmt::Arguments<'_>) {
 
 fn colour(n: usize) -> &'static str {
     ["s0", "s1", "s2", "s3", "s4", "s5"][n % 6]
+}
+
+/// The bounds of a value, as a line with two ends.
+fn span(series: &Series, place: usize, x: f64, scale: &Scale) -> String {
+    let Some((low, high)) = series.spans.get(place).copied().flatten() else { return String::new() };
+    let (low, high, left, right) = (scale.y(low), scale.y(high), x - 4.0, x + 4.0);
+    format!(
+        "<path class=\"span\" d=\"M{x:.1} {low:.1}V{high:.1}M{left:.1} {low:.1}H{right:.1}M{left:.1} {high:.1}H{right:.1}\"/>"
+    )
 }
 
 /// Series differ in more than their colours.
@@ -245,7 +247,10 @@ mod tests {
     use super::*;
 
     fn chart(kind: Kind) -> Chart {
-        let series = |name: &str, values: &[Option<f64>]| Series { name: name.to_owned(), values: values.to_vec() };
+        let series = |name: &str, values: &[Option<f64>]| {
+            let (name, values) = (name.to_owned(), values.to_vec());
+            Series { name, values, ..Series::default() }
+        };
         Chart {
             kind,
             title: "Speed <b>".into(),
@@ -273,6 +278,16 @@ mod tests {
         assert!(svg.contains("<title>128, 2: 98.0 tokens/s</title>"), "{svg}");
         assert!(svg.contains("Speed &lt;b&gt;") && !svg.contains("<b>"), "{svg}");
         assert!(svg.contains("prompt:") && svg.contains(">requests<") && svg.contains(">tokens/s<"), "{svg}");
+    }
+
+    #[test]
+    fn bounds_are_drawn_and_told_and_have_room() {
+        let mut chart = chart(Kind::Bars);
+        chart.series[0].spans = vec![Some((40.0, 70.0)), Some((90.0, 140.0))];
+        let svg = chart.svg();
+        assert_eq!(svg.matches("class=\"span\"").count(), 2, "{svg}");
+        assert!(svg.contains("<title>128, 2: 98.0 tokens/s (90.0 to 140)</title>"), "{svg}");
+        assert!(svg.contains(">150</text>") && !svg.contains("y=\"-"), "{svg}");
     }
 
     #[test]
