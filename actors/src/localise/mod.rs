@@ -62,6 +62,9 @@ pub struct Suspects {
 /// Suspects that are recorded; the council looks at fewer.
 const KEPT: usize = 10;
 
+/// What runs when something is made.
+const MAKERS: &[&str] = &["__init__", "constructor"];
+
 /// One function of the repository.
 struct Function {
     path: String,
@@ -133,7 +136,7 @@ struct Clues {
     /// Names that the passing tests call.
     passing: BTreeSet<String>,
     /// Names called by what the failing tests call, with the name that calls them.
-    behind: BTreeMap<String, String>,
+    behind: BTreeMap<String, (String, usize)>,
     frames: Vec<Frame>,
     printed: BTreeSet<String>,
     values: BTreeSet<String>,
@@ -200,8 +203,11 @@ impl Clues {
             if !self.passing.is_empty() && !self.passing.contains(name) {
                 point(1, "no passing test calls it".into());
             }
-        } else if let Some(by) = self.behind.get(name) {
-            point(4, format!("{by}, which a failing test calls, calls it"));
+        } else if MAKERS.contains(&name) && f.owner().is_some_and(|o| self.failing.called.contains(o)) {
+            point(4, format!("a failing test makes a {}", f.owner().unwrap_or_default()));
+        } else if let Some((by, step)) = self.behind.get(name) {
+            let points = if *step <= 2 { 4 } else { 3 };
+            point(points, format!("{by}, {step} steps behind what a failing test calls, calls it"));
         } else if self.failing.all.contains(name) {
             point(3, format!("a failing test names {name}"));
         }
@@ -250,17 +256,20 @@ fn named<'a>(tests: &'a [Function], names: &[String]) -> Vec<&'a Function> {
     tests.iter().filter(|t| wanted.contains(t.simple())).collect()
 }
 
-/// What the functions that the failing tests call call in turn, two steps deep.
-fn behind(failing: &Names, sources: &[Function]) -> BTreeMap<String, String> {
+/// How far what a failing test calls is followed.
+const DEEP: usize = 4;
+
+/// What the functions that the failing tests call call in turn: who calls it, and how many steps away.
+fn behind(failing: &Names, sources: &[Function]) -> BTreeMap<String, (String, usize)> {
     let known: BTreeSet<&str> = sources.iter().map(Function::simple).collect();
-    let mut found: BTreeMap<String, String> = BTreeMap::new();
+    let mut found: BTreeMap<String, (String, usize)> = BTreeMap::new();
     let mut front: BTreeSet<String> = failing.called.clone();
-    for _ in 0..2 {
+    for step in 1..=DEEP {
         let mut next = BTreeSet::new();
         for f in sources.iter().filter(|f| front.contains(f.simple())) {
             for called in f.names.called.iter().filter(|c| known.contains(c.as_str())) {
                 if called != f.simple() && !failing.called.contains(called) && !found.contains_key(called) {
-                    found.insert(called.clone(), f.simple().to_owned());
+                    found.insert(called.clone(), (f.simple().to_owned(), step));
                     next.insert(called.clone());
                 }
             }
