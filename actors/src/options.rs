@@ -33,7 +33,7 @@ pub struct CouncilOptions {
     /// Proposals of each later wave. Default 8: as many as an engine answers together at little more
     /// than the price of one.
     pub wave: u32,
-    /// Suspected functions that the proposals are spread over. Default 5.
+    /// Suspected functions that the proposals are spread over. Default 8: those that come to nothing soon count less.
     pub candidates: u32,
     /// Whether further tests are written where several different changes pass. Default true; costs one reply.
     pub probe: bool,
@@ -56,7 +56,7 @@ impl Default for CouncilOptions {
             proposals: 24,
             first: vec![1, 3],
             wave: 8,
-            candidates: 5,
+            candidates: 8,
             probe: true,
             design_after: 2,
             parallel: 8,

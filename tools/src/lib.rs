@@ -15,6 +15,7 @@ pub mod repo;
 pub mod results;
 pub mod run;
 pub mod sandbox;
+pub mod spectrum;
 pub mod syntax;
 pub mod verify;
 

@@ -269,8 +269,8 @@ fn gone(baseline: &TestReport, now: &TestReport) -> Vec<String> {
 }
 
 /// A fresh workspace, removed at the end, however it comes.
-struct Place {
-    workspace: Workspace,
+pub(crate) struct Place {
+    pub(crate) workspace: Workspace,
     guard: RemoveAtEnd,
 }
 
@@ -286,7 +286,7 @@ impl Drop for RemoveAtEnd {
 }
 
 impl Place {
-    async fn make(bench: &Workbench, base: &BaseRepo, tree: TreeId) -> Result<Self, VerifyError> {
+    pub(crate) async fn make(bench: &Workbench, base: &BaseRepo, tree: TreeId) -> Result<Self, VerifyError> {
         let dest = bench.dir.join("verdicts").join(uuid::Uuid::new_v4().simple().to_string());
         let guard = RemoveAtEnd(dest.clone());
         let (base, owner) = (base.clone(), bench.runner.owner());
@@ -294,7 +294,7 @@ impl Place {
         Ok(Self { workspace, guard })
     }
 
-    async fn discard(self) {
+    pub(crate) async fn discard(self) {
         let Self { workspace, guard } = self;
         let removed = blocking(move || {
             drop(workspace);
@@ -307,7 +307,7 @@ impl Place {
     }
 }
 
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RepoError> + Send + 'static,
 ) -> Result<T, VerifyError> {
     let done = tokio::task::spawn_blocking(work).await;

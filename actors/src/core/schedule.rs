@@ -62,15 +62,16 @@ impl Suspect {
 
 /// A suspect with less than this part of the first one's points isn't worth a proposal at first.
 const STRONG_PART: u32 = 4;
-/// Tries on a suspect without any change that builds, after which it counts less.
-const BARREN_TRIES: u32 = 3;
+/// Tries on a suspect without any change that builds, after which it counts least.
+const BARREN_TRIES: usize = 3;
 /// Proposals in a row that came to programs known already, after which no more are made.
 const STALE: u32 = 16;
 
 /// What a suspect's points are multiplied by.
 const BARREN: u64 = 1;
-const USUAL: u64 = 2;
-const PROMISING: u64 = 6;
+const DOUBTFUL: u64 = 2;
+const USUAL: u64 = 4;
+const PROMISING: u64 = 12;
 
 pub(super) fn suspects(candidates: &[Candidate]) -> Vec<Suspect> {
     let suspect = |c: &Candidate| Suspect { target: c.target(), score: c.score.max(1), forms: c.forms.clone() };
@@ -128,10 +129,10 @@ impl StoryCore {
             return Vec::new();
         }
         let begin = self.begin(wave);
-        let mut deal = self.deal(suspects, wave, begin);
         let mut answered: BTreeSet<u32> = self.before(begin).filter_map(|(_, a)| a.proposal.repairs).collect();
         let mut added: BTreeSet<(u32, &str)> =
             self.before(begin).filter_map(|(_, a)| Some((a.proposal.builds_on?, a.proposal.target.as_str()))).collect();
+        let mut deal = self.deal(suspects, wave, begin, &added);
         let mut slots = Vec::new();
         for place in 0..self.size(wave) {
             let i = deal.next();
@@ -178,7 +179,7 @@ impl StoryCore {
     }
 
     /// The strong suspects at first, then more, in case the evidence misleads.
-    fn deal(&self, suspects: &[Suspect], wave: u32, begin: u32) -> Deal {
+    fn deal(&self, suspects: &[Suspect], wave: u32, begin: u32, added: &BTreeSet<(u32, &str)>) -> Deal {
         let first = suspects.first().map_or(0, |s| s.score);
         let strong = |s: &&Suspect| s.score.saturating_mul(STRONG_PART) >= first;
         let cautious = !self.limits.pool && (wave as usize) < self.limits.first.len().max(1);
@@ -186,23 +187,25 @@ impl StoryCore {
         let shown = shown.clamp(1, self.limits.candidates as usize).min(suspects.len());
         let used = &suspects[..shown];
         let tries = used.iter().map(|s| u32::try_from(self.about(s, begin).count()).unwrap_or(u32::MAX)).collect();
-        let weights = used.iter().map(|s| u64::from(s.score) * self.progress(s, begin)).collect();
+        let weights = used.iter().map(|s| u64::from(s.score) * self.progress(s, begin, added)).collect();
         Deal { weights, tries }
     }
 
     /// What became of the tries on a suspect so far.
-    fn progress(&self, suspect: &Suspect, begin: u32) -> u64 {
+    fn progress(&self, suspect: &Suspect, begin: u32, added: &BTreeSet<(u32, &str)>) -> u64 {
         if self.limits.pool {
             return USUAL;
         }
         let tries = self.about(suspect, begin).count();
         let seen: Vec<&Measured> = self.about(suspect, begin).filter_map(|(_, a)| a.verdict.as_ref()).collect();
-        if seen.iter().any(|m| m.gets_somewhere()) {
-            PROMISING
-        } else if tries >= BARREN_TRIES as usize && !seen.iter().any(|m| m.builds && m.touched_protected.is_empty()) {
-            BARREN
-        } else {
-            USUAL
+        // A model that gives a function back as it was sees nothing wrong with it.
+        let changes = seen.iter().any(|m| m.builds && m.touched_protected.is_empty());
+        match tries {
+            _ if seen.iter().any(|m| m.gets_somewhere()) => PROMISING,
+            0 => USUAL,
+            _ if changes || self.extensible(suspect, begin, added).is_some() => USUAL,
+            BARREN_TRIES.. => BARREN,
+            _ => DOUBTFUL,
         }
     }
 

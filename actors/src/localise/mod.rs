@@ -10,15 +10,18 @@
 
 mod forms;
 mod frames;
+mod spectrum;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use fleet_tools::spectrum::Trace;
 use fleet_tools::syntax::{Language, functions};
 use globset::GlobSet;
 
 pub use forms::forms;
 pub use frames::{Frame, frames};
+use spectrum::Spectrum;
 use words::{Names, parts, prose, quoted, stem};
 
 use crate::event::{Candidate, Form};
@@ -40,6 +43,8 @@ pub struct Evidence<'a> {
     pub failing: &'a [String],
     /// Names of the tests that pass.
     pub passing: &'a [String],
+    /// What each test executes, where that is known.
+    pub spectrum: &'a [Trace],
     /// What the failing tests said.
     pub output: &'a str,
     /// Title, description and acceptance of the story.
@@ -61,6 +66,9 @@ pub struct Suspects {
 
 /// Suspects that are recorded; the council looks at fewer.
 const KEPT: usize = 10;
+
+/// What the points of a function are divided by that no failing test executes.
+const NEVER_RUN: u32 = 3;
 
 /// What runs when something is made.
 const MAKERS: &[&str] = &["__init__", "constructor"];
@@ -137,6 +145,7 @@ struct Clues {
     passing: BTreeSet<String>,
     /// Names called by what the failing tests call, with the name that calls them.
     behind: BTreeMap<String, (String, usize)>,
+    spectrum: Spectrum,
     frames: Vec<Frame>,
     printed: BTreeSet<String>,
     values: BTreeSet<String>,
@@ -171,6 +180,7 @@ impl Clues {
         named(tests, evidence.passing).iter().for_each(|t| passing.add(&t.body));
         Self {
             behind: behind(&failing, sources),
+            spectrum: Spectrum::of_traces(evidence.spectrum, evidence.failing),
             asserted,
             failing,
             passing: passing.called,
@@ -204,7 +214,7 @@ impl Clues {
                 point(1, "no passing test calls it".into());
             }
         } else if MAKERS.contains(&name) && f.owner().is_some_and(|o| self.failing.called.contains(o)) {
-            point(4, format!("a failing test makes a {}", f.owner().unwrap_or_default()));
+            point(2, format!("a failing test makes a {}", f.owner().unwrap_or_default()));
         } else if let Some((by, step)) = self.behind.get(name) {
             let points = if *step <= 2 { 4 } else { 3 };
             point(points, format!("{by}, {step} steps behind what a failing test calls, calls it"));
@@ -224,9 +234,18 @@ impl Clues {
             point(3, format!("the story names {name}"));
         }
         self.judge_words(f, &mut point);
+        let ran = self.spectrum.of(&f.path, f.line, f.last_line);
+        if let Some((points, reason)) = ran.as_ref().and_then(|ran| ran.points()) {
+            point(points, reason);
+        }
         if score > 0 && self.imported.contains(module_of(&f.path)) {
             score += 1;
             reasons.push(format!("the test's file imports {}", module_of(&f.path)));
+        }
+        // What no failing test comes by can hardly be at fault, whatever else points at it.
+        if ran.is_some_and(|ran| ran.failing == 0) && score > 0 {
+            score = (score / NEVER_RUN).max(1);
+            reasons.push("no failing test executes it".into());
         }
         let forms = vec![Form::Function];
         Candidate { path: f.path.clone(), function: f.name.clone(), line: f.line, score, reasons, forms }

@@ -27,6 +27,7 @@ struct Case {
 impl Case {
     fn rank(&self) -> Suspects {
         rank(&Evidence {
+            spectrum: &[],
             files: &self.files,
             failing: &self.failing,
             passing: &self.passing,

@@ -1,8 +1,11 @@
 //! Deciding how: the suspects, the design, the plan.
 
 use fleet_inference::{Constraint, RequestTag};
-use fleet_runtime::Author;
+use fleet_runtime::{Author, EffectClass};
+use fleet_tools::results::TestReport;
+use fleet_tools::spectrum::{self, Trace};
 use serde::Deserialize;
+use serde_json::json;
 
 use super::{Events, sources};
 use crate::event::{Phase, StoryEvent};
@@ -13,8 +16,10 @@ use crate::role::Role;
 use crate::team::material;
 use crate::team::story::StoryActor;
 use crate::team::think::{Answer, Question, Show, seed};
-use crate::team::work::{StepError, Work};
+use crate::team::work::{StepError, Work, verify_fault};
 
+/// Key of the effect that holds what each test executes.
+const SPECTRUM: &str = "spectrum";
 /// Suspects whose source the architect sees.
 const SHOWN_SUSPECTS: usize = 3;
 /// Tokens of a decision; the grammar's lengths keep it shorter.
@@ -37,12 +42,14 @@ pub(super) async fn localise(work: &Work) -> Result<Events, StepError> {
     let named =
         |wanted| report.tests.iter().filter(move |(_, o)| **o == wanted).map(|(n, _)| n.clone()).collect::<Vec<_>>();
     let output: Vec<&str> = report.failures.iter().map(|f| f.text.as_str()).collect();
+    let traces = traces(work).await?;
     let story = &work.story;
     let words = format!("{}\n{}\n{}", story.title, story.description, story.acceptance.join("\n"));
     let suspects = localise::rank(&Evidence {
         files: &files,
         failing: &named(fleet_tools::results::TestOutcome::Failed),
         passing: &named(fleet_tools::results::TestOutcome::Passed),
+        spectrum: &traces,
         output: &output.join("\n"),
         story: &words,
         test_files: &story.test_file_set(),
@@ -57,6 +64,23 @@ pub(super) async fn localise(work: &Work) -> Result<Events, StepError> {
     }
     let event = StoryEvent::Localised { candidates, considered: suspects.considered };
     Ok(vec![(work.node(), event)])
+}
+
+/// What each test of the base executes. Costs one more run; a base whose tests take long is ranked without.
+async fn traces(work: &Work) -> Result<Vec<Trace>, StepError> {
+    let longest = work.services.options.runs.wall.as_millis() / 4;
+    if work.baseline()?.runs.iter().any(|run| u128::from(run.wall_ms) > longest) {
+        return Ok(Vec::new());
+    }
+    let base = work.base().await?;
+    let spec = work.verify_spec(TestReport::default());
+    let what = json!({ "test": spec.test });
+    let run = || async { spectrum::spectrum(&work.services.bench, base, &spec).await.map_err(verify_fault) };
+    match work.effect(SPECTRUM, EffectClass::Repeatable, work.node(), what, run).await {
+        // It is a hint; what can't be traced is ranked by all the others.
+        Err(StepError::Failed(_)) => Ok(Vec::new()),
+        traces => traces,
+    }
 }
 
 #[derive(Deserialize)]
