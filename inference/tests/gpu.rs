@@ -45,7 +45,9 @@ async fn open(options: CandleOptions) -> Result<CandleEngine, String> {
         match engine.info().state {
             EngineState::Ready => return Ok(engine),
             EngineState::Failed { why } => return Err(why),
-            EngineState::Loading | EngineState::Draining => assert!(Instant::now() < until, "the model isn't loaded in time"),
+            EngineState::Loading | EngineState::Draining => {
+                assert!(Instant::now() < until, "the model isn't loaded in time")
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
