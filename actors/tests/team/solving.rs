@@ -34,8 +34,8 @@ async fn a_story_that_can_be_solved_ends_in_a_commit_that_the_client_imports() {
         report.decisions.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(),
         ["design", "plan", "ranking", "approval"]
     );
-    // Two strong suspects: the third agent is about the same function as the first, and wrote the same.
-    assert_eq!(report.attempts[2].same_as, Some(0), "{}", report.to_markdown());
+    // More than one agent was about the same function as the first, and wrote the same.
+    assert!(report.attempts.iter().any(|a| a.same_as == Some(0)), "{}", report.to_markdown());
     assert_eq!(report.attempts[0].target, "cart.py:Cart.total");
     let executed = "1 of 1 failing and 1 of 1 passing tests execute it".to_owned();
     assert!(report.suspects[0].reasons.contains(&executed), "{:?}", report.suspects);

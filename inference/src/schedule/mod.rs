@@ -182,8 +182,6 @@ impl Scheduler {
                 rows => left -= rows,
             }
         }
-        // Who was preempted after it was planned is computed later.
-        plan.rows.retain(|rows| self.running.iter().any(|s| s.order.id == rows.id));
         plan
     }
 
@@ -210,7 +208,11 @@ impl Scheduler {
         // Nobody is preempted for a guess.
         let guesses: Vec<u32> = guesses.into_iter().take(if complete { (left - take).min(room) } else { 0 }).collect();
         let needed = (sequence.computed + take + guesses.len()).div_ceil(BLOCK);
-        if !self.make_room(id, needed) {
+        let has_room = self.make_room(id, needed);
+        // Whoever was preempted for it and planned already is computed later. At once: it may be admitted again in this
+        // very step, and its blocks are others then.
+        plan.rows.retain(|rows| self.running.iter().any(|s| s.order.id == rows.id));
+        if !has_room {
             return 0;
         }
         let Some(sequence) = self.running.iter_mut().find(|s| s.order.id == id) else { return 0 };

@@ -38,6 +38,8 @@ impl Play {
 
     fn step(&mut self) -> Plan {
         let plan = self.scheduler.plan(0, &mut self.drafts);
+        let ids: std::collections::BTreeSet<u64> = plan.rows.iter().map(|rows| rows.id).collect();
+        assert_eq!(ids.len(), plan.rows.len(), "a sequence is in a step twice: {plan:?}");
         for rows in &plan.rows {
             let left = self.left.get_mut(&rows.id).unwrap();
             if rows.complete {
